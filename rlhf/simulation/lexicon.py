@@ -1,0 +1,316 @@
+"""The words of the built-in world: four families of requests and what a good answer to each says.
+
+All text here was written for this project. A topic is what a request is about; its two `facts` are
+the sentences that answer it. Everything else that an answer can hold (filler, vague words, a wrong
+topic's facts) is worth less.
+"""
+
+PRODUCTS = [
+    "kettle",
+    "lamp",
+    "chair",
+    "clock",
+    "radio",
+    "jacket",
+    "mirror",
+    "blanket",
+    "toaster",
+    "backpack",
+    "umbrella",
+    "keyboard",
+    "bicycle",
+    "tent",
+    "camera",
+    "carpet",
+]
+
+# problem: what the customer says, and the two sentences that solve it
+PROBLEMS: dict[str, tuple[str, str, str]] = {
+    "broken": (
+        "My {x} arrived broken.",
+        "We will send you a new {x} today.",
+        "You can keep the broken one.",
+    ),
+    "late": (
+        "My {x} is a week late.",
+        "The {x} will be at your door tomorrow.",
+        "We will pay back the delivery fee.",
+    ),
+    "colour": (
+        "I ordered a blue {x} and got a green one.",
+        "We will swap it for a blue {x}.",
+        "A driver will pick up the green one.",
+    ),
+    "part": (
+        "A part of my {x} is missing.",
+        "The missing part leaves our store this morning.",
+        "It fits in without any tools.",
+    ),
+    "paid": (
+        "I paid twice for my {x}.",
+        "One of the two payments goes back to you.",
+        "The money will be there on Friday.",
+    ),
+    "stopped": (
+        "My {x} stopped working after two days.",
+        "We will repair the {x} for free.",
+        "Please use the label that we sent you.",
+    ),
+}
+
+SUPPORT_FRAMES = (
+    "{c}",
+    "Hello, I need help. {c}",
+    "{c} What can you do?",
+    "{c} Please help me.",
+    "{c} I am not happy about it.",
+    "Good morning. {c} What now?",
+    "{c} It was a birthday present.",
+    "{c} Can you fix this for me?",
+    "Hi there. {c}",
+    "{c} I would like an answer today.",
+    "I wrote to you before. {c}",
+)
+
+THINGS: dict[str, tuple[str, str]] = {
+    "compass": ("A compass shows which way is north.", "Sailors use it far from land."),
+    "thermometer": (
+        "A thermometer tells how warm something is.",
+        "A doctor reads it when you have a fever.",
+    ),
+    "bridge": ("A bridge carries a road over water.", "Trucks and people cross it all day."),
+    "library": ("A library lends books to everyone.", "You bring them back after a month."),
+    "magnet": ("A magnet pulls iron towards it.", "It holds notes on a kitchen door."),
+    "telescope": (
+        "A telescope makes far things look near.",
+        "With it you can see the moon in detail.",
+    ),
+    "lighthouse": ("A lighthouse warns ships of rocks.", "Its light turns all night long."),
+    "greenhouse": ("A greenhouse keeps plants warm in winter.", "Tomatoes grow there in March."),
+    "anchor": ("An anchor keeps a ship in one place.", "It digs into the sea floor."),
+    "battery": ("A battery stores power for later.", "Your phone needs one to run."),
+    "pulley": ("A pulley helps to lift heavy loads.", "Builders hang it above a wall."),
+    "sundial": ("A sundial tells time by a shadow.", "It does not work on cloudy days."),
+    "dam": ("A dam holds back a river.", "Its water can make power for a town."),
+    "microscope": ("A microscope shows very small things.", "You can see the cells of a leaf."),
+    "parachute": ("A parachute slows down a fall.", "It opens high above the ground."),
+    "periscope": (
+        "A periscope lets you look around a corner.",
+        "Two small mirrors bend the light.",
+    ),
+    "windmill": ("A windmill turns wind into work.", "Long ago it ground wheat to flour."),
+    "elevator": ("An elevator moves people between floors.", "A strong cable pulls the cabin."),
+    "helmet": ("A helmet protects your head.", "Riders wear it in case they crash."),
+    "filter": ("A filter takes dirt out of water.", "Sand and coal catch the small bits."),
+    "calendar": ("A calendar shows the days of a year.", "You can mark a birthday on it."),
+    "passport": ("A passport proves who you are.", "You show it at the border."),
+    "recipe": ("A recipe says how to cook a dish.", "It lists what you need to buy."),
+    "siren": ("A siren warns people with a loud sound.", "Fire trucks use it in traffic."),
+    "ladder": ("A ladder lets you climb up high.", "Painters lean it on a house."),
+    "canal": ("A canal is a river that people dug.", "Boats use it to reach a city."),
+    "harbour": ("A harbour gives ships a safe place.", "Walls of stone keep the waves out."),
+    "satellite": ("A satellite flies around the earth.", "It sends back pictures of the weather."),
+}
+
+EXPLAIN_FRAMES = (
+    "What is a {x} for?",
+    "Explain what a {x} does.",
+    "Tell me about the {x}.",
+    "Please explain the word {x} to a child.",
+    "My son asks what a {x} is.",
+    "I never understood what a {x} does.",
+    "In simple words, what is a {x}?",
+    "Why do people need a {x}?",
+    "Can you tell me what a {x} does?",
+    "I read about a {x} today. What is it?",
+    "We talk about the {x} in class. What is it good for?",
+    "Someone said the word {x}. What does it mean?",
+    "Help me understand the {x}.",
+    "What should I know about a {x}?",
+    "Say in two lines what a {x} is.",
+    "I have to write about the {x}. Where do I start?",
+    "Could you explain the {x}?",
+    "What does a {x} do all day?",
+    "Give me a short answer. What is a {x}?",
+    "Teach me about the {x}.",
+    "Is a {x} useful?",
+    "A friend has a {x}. What can one do with it?",
+)
+
+TASKS: dict[str, tuple[str, str]] = {
+    "keep bread fresh": (
+        "Put the bread in a paper bag.",
+        "Freeze what you will not eat in two days.",
+    ),
+    "sleep better": ("Go to bed at the same hour each night.", "Leave your phone in another room."),
+    "learn new words": (
+        "Write five words on cards each morning.",
+        "Say each one aloud before you turn the card.",
+    ),
+    "save money": (
+        "Write down all that you spend for a month.",
+        "Move a small sum to savings on pay day.",
+    ),
+    "grow basil": ("Give the basil six hours of sun.", "Water it when the top of the soil is dry."),
+    "clean a window": (
+        "Mix warm water with a little vinegar.",
+        "Wipe the glass dry with an old newspaper.",
+    ),
+    "write a letter": (
+        "Say in the first line why you write.",
+        "Read it aloud once before you send it.",
+    ),
+    "stay awake at work": (
+        "Walk around the block at noon.",
+        "Drink a glass of cold water each hour.",
+    ),
+    "cook rice": (
+        "Rinse the rice until the water is clear.",
+        "Use two cups of water for each cup of rice.",
+    ),
+    "train a dog": (
+        "Give the dog a treat right after it sits.",
+        "Practice ten minutes twice a day.",
+    ),
+    "pack a suitcase": (
+        "Roll your shirts so that they take less room.",
+        "Put the heavy shoes at the bottom.",
+    ),
+    "calm a baby": ("Hold the baby close to your chest.", "Hum one low note again and again."),
+    "remove a stain": (
+        "Cover the stain with salt at once.",
+        "Rinse it with cold water after an hour.",
+    ),
+    "find a lost key": (
+        "Think of the last door that you opened.",
+        "Search one room at a time from left to right.",
+    ),
+    "sharpen a knife": (
+        "Pull the blade along a wet stone.",
+        "Keep the same small angle on both sides.",
+    ),
+    "plan a party": ("Fix the day and invite ten friends.", "Ask each guest to bring one dish."),
+    "start running": ("Run one minute and walk two.", "Do this three times a week."),
+    "read faster": (
+        "Move a finger under the line as you read.",
+        "Skip the parts that you know already.",
+    ),
+    "warm up a cold room": (
+        "Hang thick curtains at the windows.",
+        "Lay a carpet on the bare floor.",
+    ),
+    "fix a flat tire": ("Take the wheel off and find the hole.", "Glue a patch on the dry rubber."),
+    "make good coffee": (
+        "Grind the beans just before you brew.",
+        "Let the water cool for one minute.",
+    ),
+    "speak in public": (
+        "Practice the first two lines by heart.",
+        "Look at one friendly face in the back.",
+    ),
+    "paint a wall": (
+        "Cover the floor with old sheets.",
+        "Paint the edges first and then the middle.",
+    ),
+    "store onions": ("Keep the onions in a dark dry place.", "Do not put them next to potatoes."),
+}
+
+TIPS_FRAMES = (
+    "How do I {x}?",
+    "What is the best way to {x}?",
+    "I want to {x}. Any ideas?",
+    "Give me two tips. I want to {x}.",
+    "Can you teach me to {x}?",
+    "I never know how to {x}.",
+    "Please tell me how to {x}.",
+    "My sister wants to {x}. What should she do?",
+    "Help me to {x}.",
+    "It is hard for me to {x}.",
+    "Is there a trick to {x}?",
+    "I try to {x} but it does not work.",
+    "What do people do to {x}?",
+    "We need to {x} this week. How?",
+    "Quick question. How can I {x}?",
+    "Do you know how to {x}?",
+    "What would you do to {x}?",
+    "I have to {x} and have no plan.",
+    "Tell me the steps. I want to {x}.",
+    "How can someone {x} at home?",
+    "Which steps does it take to {x}?",
+    "My goal for this month is to {x}.",
+    "Somebody asked me how to {x}.",
+    "A good way to {x}, please.",
+)
+
+PEOPLE = [
+    "Anna",
+    "Omar",
+    "Grace",
+    "Peter",
+    "Lucia",
+    "Hugo",
+    "Mira",
+    "Felix",
+    "Nora",
+    "Simon",
+]
+
+GIFTS: dict[str, tuple[str, str]] = {
+    "scarf": ("I wear the scarf on every cold morning.", "The wool is so soft on my neck."),
+    "novel": ("I read the novel in one night.", "The last chapter made me cry."),
+    "teapot": ("I fill the teapot every afternoon.", "It keeps my tea hot for an hour."),
+    "puzzle": ("We did the puzzle on a rainy Sunday.", "Only one piece of sky was hard to find."),
+    "flowers": ("The flowers stand on my desk.", "Their smell fills the whole room."),
+    "cake": ("The cake was gone in ten minutes.", "My kids asked for more of it."),
+    "painting": ("The painting hangs over my bed.", "I see new colours in it each day."),
+    "gloves": ("The gloves fit my hands just right.", "I can even type with them on."),
+    "record": ("I play the record on Friday nights.", "The second song is my favourite."),
+    "plant": ("The plant has two new leaves.", "It likes the light in my kitchen."),
+    "pen": ("I wrote this note with the pen.", "It glides over the paper."),
+    "basket": ("The basket holds all my apples.", "You can see that it was made by hand."),
+}
+
+THANKS_FRAMES = (
+    "Write a note to thank {p} for the {x}.",
+    "{p} gave me a {x}. Help me say thanks.",
+    "I need a short note to {p} about the {x}.",
+    "Thank {p} for the {x} in my name.",
+    "Please write to {p}. I love the {x}.",
+    "What can I write to {p} about the {x}?",
+    "The {x} came from {p}. Write a card for me.",
+    "A kind note to {p} for the {x}, please.",
+)
+
+# What names the topic, first line of a good answer, by family.
+OPENERS: dict[str, tuple[str, ...]] = {
+    "support": (
+        "I am sorry about the trouble with your {x}.",
+        "We are sorry to hear about your {x}.",
+    ),
+    "explain": ("Let us look at the {x}.", "Here is what to know about the {x}."),
+    "tips": ("Here is how to {x}.", "This is a good way to {x}."),
+    "thanks": ("Dear {p}, thank you for the {x}.", "Dear {p}, many thanks for the {x}."),
+}
+
+CLOSERS: dict[str, tuple[str, ...]] = {
+    "support": ("Write to us if you need more help.",),
+    "explain": ("Ask me if you want to know more.",),
+    "tips": ("Good luck, you can do it.",),
+    "thanks": ("I hope to see you soon.",),
+}
+
+VAGUE = (
+    "There are many ways to look at this.",
+    "It depends on a lot of things.",
+    "Some people do one thing and some do another.",
+    "It is good that you asked.",
+)
+
+FILLER = (
+    "As we all know, life is full of small and big things.",
+    "To be honest, this is something that comes up quite a lot these days.",
+    "In the end it is what it is, and that is that.",
+    "Many people all over the world have said something like this before.",
+    "It goes without saying that there is always more to say.",
+    "At the end of the day, every day comes to an end.",
+)
