@@ -1,0 +1,113 @@
+"""Agreement: hand-worked shares, kappa against published figures, intervals that cover."""
+
+import json
+import math
+import os
+import random
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from rlhf.data.records import Prompt, Ranking, Response
+from rlhf.feedback.agreement import agreement_ceiling, cohen_kappa, pair_agreement
+
+SHARED = Path(
+    os.environ.get("RLHF_SHARED_DATA", Path(__file__).parents[2].parent / "shared" / "data")
+)
+
+
+def ranking(labeler: str, *groups: str, question: str = "Which colour?") -> Ranking:
+    """One ranking: every letter of a group is a response."""
+    prompt = Prompt.of(question)
+    ids = {letter: Response.of(prompt.id, letter).id for group in groups for letter in group}
+    return Ranking.of(
+        prompt_id=prompt.id,
+        labeler_id=labeler,
+        groups=tuple(tuple(ids[letter] for letter in group) for group in groups),
+        shown=tuple(sorted(ids.values())),
+    )
+
+
+def test_shares_worked_by_hand() -> None:
+    # Pairs ab, ac, bc. ada: > > =; bob: > > >; cyd: < > >.
+    # ada-bob: strict 2 of 2, three-way 2 of 3. ada-cyd: 1 of 2, 1 of 3. bob-cyd: 2 of 3, 2 of 3.
+    made = [ranking("ada", "a", "bc"), ranking("bob", "a", "b", "c"), ranking("cyd", "b", "a", "c")]
+    found = pair_agreement(made)
+    assert (found.pairs_strict, found.pairs, found.prompts) == (7, 9, 1)
+    assert found.strict == pytest.approx(5 / 7)
+    assert found.with_ties == pytest.approx(5 / 9)
+    assert found.strict_interval is None
+
+
+def test_nothing_shared_gives_none() -> None:
+    alone = [ranking("ada", "a", "b"), ranking("bob", "c", "d")]
+    found = pair_agreement(alone)
+    assert (found.strict, found.with_ties, found.pairs, found.prompts) == (None, None, 0, 0)
+    ties = pair_agreement([ranking("ada", "ab"), ranking("bob", "ab")])
+    assert (ties.strict, ties.with_ties, ties.pairs_strict, ties.pairs) == (None, 1.0, 0, 1)
+
+
+def test_the_last_judgement_of_a_labeler_counts() -> None:
+    made = [ranking("ada", "a", "b"), ranking("bob", "a", "b"), ranking("ada", "b", "a")]
+    assert pair_agreement(made).strict == 0.0
+
+
+def test_intervals_are_clustered_on_prompts() -> None:
+    # Nine responses whose 36 pairs agree or disagree together: 10 prompts are 10 facts, not 360.
+    letters = "abcdefghi"
+    made = []
+    for number in range(10):
+        question = f"question {number}"
+        second = letters if number < 7 else letters[::-1]
+        made += [
+            ranking("ada", *letters, question=question),
+            ranking("bob", *second, question=question),
+        ]
+    found = pair_agreement(made)
+    assert found.strict == pytest.approx(0.7)
+    assert found.strict_interval is not None
+    # Exact percentiles of Binomial(10, 0.7) / 10.
+    assert list(found.strict_interval) == pytest.approx([0.4, 1.0])
+    assert found == pair_agreement(made)
+
+
+def test_the_ceiling_is_the_rate_of_equally_careful_labelers() -> None:
+    for rate in (0.5, 0.7, 0.9, 1.0):
+        assert agreement_ceiling(rate**2 + (1 - rate) ** 2) == pytest.approx(rate)
+    assert agreement_ceiling(0.3) == 0.5
+
+
+def test_simulated_votes_reach_the_ceiling() -> None:
+    generator = random.Random(0)
+    made, right = [], 0
+    for number in range(400):
+        for labeler in ("ada", "bob"):
+            correct = generator.random() < 0.8
+            right += correct
+            order = "ab" if correct else "ba"
+            made.append(ranking(labeler, *order, question=f"question {number}"))
+    found = pair_agreement(made)
+    assert found.strict is not None
+    assert agreement_ceiling(found.strict) == pytest.approx(right / 800, abs=0.03)
+
+
+def test_kappa_worked_by_hand() -> None:
+    # 3 of 5 alike; by chance (3/5)(3/5) + (2/5)(2/5) = 13/25.
+    assert cohen_kappa([1, 1, 1, 0, 0], [1, 1, 0, 0, 1]) == pytest.approx(
+        (3 / 5 - 13 / 25) / (1 - 13 / 25)
+    )
+    assert cohen_kappa([1, 2], [2, 1]) == pytest.approx(-1.0)
+    assert math.isnan(cohen_kappa([1, 1], [1, 1]))
+    with pytest.raises(ValueError, match="2 and 1"):
+        cohen_kappa([1, 2], [1])
+
+
+def test_kappa_equals_the_published_figures() -> None:
+    path = SHARED / "pandalm" / "testset-v1.json"
+    if not path.exists():
+        pytest.skip(f"the published annotations are not at {path}")
+    rows = json.loads(path.read_text())
+    votes = [[row[f"annotator{number}"] for row in rows] for number in (1, 2, 3)]
+    kappas = [cohen_kappa(one, two) for one, two in combinations(votes, 2)]
+    assert sorted(round(kappa, 2) for kappa in kappas) == [0.85, 0.86, 0.88]
