@@ -1,0 +1,108 @@
+"""Sequences as padded batches, and the log-probabilities of their responses.
+
+Rows are prompt then response, padded on the left, with position ids that start at 0 on the first
+real token, so that padding changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+LOGPROB_CHUNK_TOKENS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """B sequences of at most T tokens, padded on the left.
+
+    `input_ids`, `attention_mask`, `position_ids`, `response_mask`: all (B, T); `response_mask` is
+    1 on the tokens of the response, EOS included.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    position_ids: torch.Tensor
+    response_mask: torch.Tensor
+
+    def to(self, device: torch.device) -> "Rows":
+        return Rows(
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+            self.position_ids.to(device),
+            self.response_mask.to(device),
+        )
+
+    def __getitem__(self, index: slice | torch.Tensor) -> "Rows":
+        return Rows(
+            self.input_ids[index],
+            self.attention_mask[index],
+            self.position_ids[index],
+            self.response_mask[index],
+        )
+
+
+def make_rows(
+    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], pad_token_id: int
+) -> Rows:
+    """Rows from the ids of prompts and of their responses, one to one."""
+    width = max(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
+    input_ids = torch.full((len(prompts), width), pad_token_id)
+    attention = torch.zeros_like(input_ids)
+    response = torch.zeros_like(input_ids)
+    for row, (p, r) in enumerate(zip(prompts, responses, strict=True)):
+        ids = [*p, *r]
+        input_ids[row, width - len(ids) :] = torch.tensor(ids)
+        attention[row, width - len(ids) :] = 1
+        response[row, width - len(r) :] = 1
+    positions = (attention.cumsum(1) - 1).clamp(min=0)
+    return Rows(input_ids, attention, positions, response)
+
+
+def hidden_states(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
+    """The last hidden states of a causal model or a classifier, (B, T, D)."""
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
+    return decoder(  # type: ignore[no-any-return]
+        input_ids=rows.input_ids,
+        attention_mask=rows.attention_mask,
+        position_ids=rows.position_ids,
+        use_cache=False,
+    ).last_hidden_state
+
+
+def response_logprobs(model: PreTrainedModel, rows: Rows, temperature: float = 1.0) -> torch.Tensor:
+    """Log-probability of each response token, (B, T) in float32; 0 elsewhere.
+
+    Column t holds log p(token t | tokens before t). Logits are made for response tokens alone, in
+    chunks that are made again in the backward pass, so that no (B, T, V) tensor ever stands in
+    memory.
+    """
+    hidden = hidden_states(model, rows)
+    mask = rows.response_mask.bool()
+    before = hidden[:, :-1][mask[:, 1:]]  # (N, D): the state that predicts each response token
+    targets = rows.input_ids[:, 1:][mask[:, 1:]]  # (N,)
+    head = model.get_output_embeddings()
+    pieces = []
+    for states, ids in zip(
+        before.split(LOGPROB_CHUNK_TOKENS), targets.split(LOGPROB_CHUNK_TOKENS), strict=True
+    ):
+        if torch.is_grad_enabled() and states.requires_grad:
+            pieces.append(
+                checkpoint(_chunk_logprobs, head, states, ids, temperature, use_reentrant=False)
+            )
+        else:
+            pieces.append(_chunk_logprobs(head, states, ids, temperature))
+    found = torch.cat(pieces) if pieces else before.new_zeros(0)
+    out = torch.zeros(rows.input_ids.shape, dtype=found.dtype, device=found.device)
+    out[mask] = found
+    return out
+
+
+def _chunk_logprobs(
+    head: torch.nn.Module, states: torch.Tensor, ids: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    logits = head(states)
+    logits = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
+    return torch.log_softmax(logits, -1).gather(1, ids[:, None])[:, 0]

@@ -1,0 +1,93 @@
+"""Conversations as token ids: one place that says what a model reads, at every stage.
+
+A sequence is the prompt (chat template with the generation prompt) followed by the response's own
+tokens and EOS; a response that was cut off has no EOS. SFT, sampling, reward model, DPO and PPO
+all build their ids here.
+"""
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from rlhf.data.records import Message
+
+ROLE_TOKENS = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
+CHAT_TOKENS = tuple(ROLE_TOKENS.values())
+
+# Chat templates for base models that come without one, by the name that the config gives.
+CHAT_TEMPLATES = {
+    # One token per role; for tokenizers that know these tokens.
+    "role-tokens": (
+        "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + eos_token "
+        "}}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+    ),
+    # Plain text, for any tokenizer.
+    "plain-turns": (
+        "{% for m in messages %}{{ m['role'].capitalize() + ': ' + m['content'] }}"
+        "{{ eos_token if m['role'] == 'assistant' else '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+    ),
+    # The text itself, continued: for story and completion models.
+    "continue": (
+        "{% for m in messages %}{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}"
+        "{% elif not loop.last %}{{ '\n' }}{% endif %}{% endfor %}"
+    ),
+    # The format of Qwen and others.
+    "chatml": (
+        "{% for m in messages "
+        "%}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    ),
+}
+
+
+def ensure_chat_template(tokenizer: PreTrainedTokenizerBase, name: str | None) -> None:
+    """Gives the tokenizer the chat template of this name where it has none (or where one is named).
+
+    Raises ValueError where there is none and none is named, or the name is unknown.
+    """
+    if name is not None:
+        if name not in CHAT_TEMPLATES:
+            raise ValueError(
+                f"no chat template named {name!r}: choose from {', '.join(CHAT_TEMPLATES)}"
+            )
+        tokenizer.chat_template = CHAT_TEMPLATES[name]
+    elif not tokenizer.chat_template:
+        raise ValueError(
+            "this model has no chat template: name one as model.chat_template "
+            f"({', '.join(CHAT_TEMPLATES)})"
+        )
+
+
+def ensure_padding(tokenizer: PreTrainedTokenizerBase) -> None:
+    """A tokenizer without a padding token pads with EOS; masks tell the two apart everywhere."""
+    if tokenizer.eos_token_id is None:
+        raise ValueError("the tokenizer has no EOS token, so a response could never end: set one")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
+    """Token ids of a conversation up to where the assistant's answer begins."""
+    rows = [message.to_json() for message in messages]
+    text = tokenizer.apply_chat_template(rows, add_generation_prompt=True, tokenize=False)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def response_ids(
+    tokenizer: PreTrainedTokenizerBase, text: str, *, finished: bool = True
+) -> list[int]:
+    """Token ids of an answer, with EOS where it was finished."""
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return [*ids, tokenizer.eos_token_id] if finished else ids
+
+
+def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """The text of response ids, without special tokens and outer blanks."""
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+
+
+def fit_prompt(ids: list[int], limit: int) -> tuple[list[int], bool]:
+    """The last `limit` ids of a prompt, and whether any were cut from its left."""
+    return (ids, False) if len(ids) <= limit else (ids[-limit:], True)

@@ -1,0 +1,124 @@
+"""The small decoder of the built-in world: its tokenizer, its shape, its pretraining.
+
+A standard Llama, saved as a folder that loads like any hub model; without a chat template, as base
+models come.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainingArguments
+
+from rlhf.data.identity import Json
+from rlhf.models.conversation import CHAT_TOKENS
+from rlhf.models.training import QuietTrainer, fit
+
+PAD, EOS = "<|pad|>", "<|end|>"
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer learned from `texts`, with padding, end-of-text and role tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD, EOS, *CHAT_TOKENS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=EOS, clean_up_tokenization_spaces=False
+    )
+
+
+def make_decoder(
+    tokenizer: PreTrainedTokenizerFast, *, hidden_size: int, num_layers: int, context_tokens: int
+) -> LlamaForCausalLM:
+    """A freshly initialised Llama for this tokenizer (tied embeddings, heads of 32)."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden_size,
+        intermediate_size=hidden_size * 8 // 3 // 16 * 16,
+        num_hidden_layers=num_layers,
+        num_attention_heads=max(1, hidden_size // 32),
+        num_key_value_heads=max(1, hidden_size // 32),
+        max_position_embeddings=context_tokens,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        attention_dropout=0.0,
+    )
+    return LlamaForCausalLM(config)
+
+
+class Blocks(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+    """Token blocks of equal length, cut from one stream."""
+
+    def __init__(self, blocks: torch.Tensor) -> None:
+        self.blocks = blocks  # (N, block_tokens)
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"input_ids": self.blocks[index], "labels": self.blocks[index]}
+
+
+def pack(
+    tokenizer: PreTrainedTokenizerFast, documents: Sequence[str], block_tokens: int
+) -> torch.Tensor:
+    """Documents, each ended by EOS, laid end to end and cut into (N, block_tokens); the rest is
+    left off.
+    """
+    stream: list[int] = []
+    for ids in tokenizer(list(documents), add_special_tokens=False)["input_ids"]:
+        stream += [*ids, tokenizer.eos_token_id]
+    count = len(stream) // block_tokens
+    if count == 0:
+        raise ValueError(f"{len(documents)} documents fill no block of {block_tokens} tokens")
+    return torch.tensor(stream[: count * block_tokens]).view(count, block_tokens)
+
+
+def pretrain(
+    documents: Sequence[str],
+    output: Path,
+    trainer_args: Json,
+    *,
+    vocab_size: int,
+    hidden_size: int,
+    num_layers: int,
+    context_tokens: int,
+    block_tokens: int,
+    seed: int,
+    log: Callable[[Json], None],
+    progress: Callable[[int, int], None],
+) -> Json:
+    """Learns a tokenizer and a decoder from plain documents and saves both in `output`.
+
+    Returns `parameters`, `tokens`, and the last logged `loss` in nats per token.
+    """
+    tokenizer = train_tokenizer(documents, vocab_size)
+    torch.manual_seed(seed)
+    model = make_decoder(
+        tokenizer, hidden_size=hidden_size, num_layers=num_layers, context_tokens=context_tokens
+    )
+    blocks = pack(tokenizer, documents, block_tokens)
+    trainer = QuietTrainer(
+        model=model,
+        args=TrainingArguments(**trainer_args),
+        train_dataset=Blocks(blocks),
+        processing_class=tokenizer,
+    )
+    last = fit(trainer, log=log, progress=progress)
+    model.save_pretrained(output)
+    tokenizer.save_pretrained(output)
+    return {
+        "parameters": model.num_parameters(),
+        "tokens": blocks.numel(),
+        "loss": last.get("loss"),
+    }

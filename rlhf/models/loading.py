@@ -1,0 +1,128 @@
+"""Models from a folder or from the hub, by the names that transformers gives them."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from rlhf.models.conversation import ensure_chat_template, ensure_padding
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
+
+def device() -> torch.device:
+    """Where single-process work runs: the first GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_tokenizer(source: str | Path, chat_template: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, with a chat template and a padding token, padding on the left.
+
+    Raises ValueError in one sentence where the folder or the hub cannot give it.
+    """
+    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer, source, "tokenizer")
+    if chat_template is not None or not getattr(tokenizer, "chat_template", None):
+        ensure_chat_template(tokenizer, chat_template)
+    ensure_padding(tokenizer)
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
+def load_policy(source: str | Path, dtype: str = "float32") -> PreTrainedModel:
+    """A causal language model, dropout off."""
+    model: PreTrainedModel = _load(AutoModelForCausalLM, source, "model", dtype=DTYPES[dtype])
+    return _without_dropout(model)
+
+
+def load_scorer(source: str | Path, pad_token_id: int, dtype: str = "float32") -> PreTrainedModel:
+    """A sequence classifier with one label, dropout off, that knows its padding token."""
+    model: PreTrainedModel = _load(
+        AutoModelForSequenceClassification, source, "model", dtype=DTYPES[dtype], num_labels=1
+    )
+    model.config.pad_token_id = pad_token_id
+    return _without_dropout(model)
+
+
+def add_adapters(
+    model: PreTrainedModel, lora: "LoraSettings", task: Literal["CAUSAL_LM", "SEQ_CLS"]
+) -> Any:
+    """The model with fresh LoRA adapters; at a reward model the score head is trained and saved
+    with them.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    targets: str | list[str] = lora.target_modules
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=0.0,
+        target_modules=targets,
+        task_type=task,
+        modules_to_save=["score"] if task == "SEQ_CLS" else None,
+    )
+    return get_peft_model(model, config)
+
+
+def save_whole(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Saves a plain model folder; adapters are merged into the weights first, so that anything can
+    load it.
+    """
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+class LoraSettings(BaseModel):
+    """LoRA for every trained model of a run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    r: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    target_modules: str | list[str] = "all-linear"
+
+
+def _without_dropout(model: PreTrainedModel) -> PreTrainedModel:
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def _load(kind: Any, source: str | Path, what: str, **arguments: Any) -> Any:
+    local = Path(source)
+    if local.exists():
+        source = str(local.resolve())
+        if not (local / "config.json").exists():
+            raise ValueError(f"{local} is not a model folder: it has no config.json")
+        if what == "tokenizer" and not any(local.glob("tokenizer*")):
+            raise ValueError(f"{local} has no tokenizer: save one beside the model's weights")
+    elif str(source).startswith((".", "/", "~")) or str(source).count("/") > 1:
+        raise ValueError(f"no model folder at {source}")
+    try:
+        return kind.from_pretrained(str(source), **arguments)
+    except (OSError, ValueError) as error:
+        if local.exists():
+            raise ValueError(f"cannot load the {what} in {local}: {_first_line(error)}") from error
+        offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+        why = (
+            "HF_HUB_OFFLINE is set" if offline else "it could not be reached, or has no such model"
+        )
+        raise ValueError(
+            f"the {what} {source!r} is needed from the Hugging Face hub, but {why}: "
+            "download it where there is a network, or give a local folder as model.path"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,134 @@
+"""What every trainer of ours shares: no console noise, our own log, resuming from a whole
+checkpoint.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from rlhf.data.identity import Json
+
+CHECKPOINTS = "checkpoints"
+WHOLE = "whole"
+
+
+class QuietTrainer(Trainer):
+    """`transformers.Trainer` that prints nothing; `fit` gives it a log."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        silence(self)
+
+
+def silence(trainer: Trainer) -> None:
+    """Takes the progress bar and the printing callbacks off a trainer."""
+    from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+
+
+def trainer_settings(
+    trainer: Json, *, folder: Path, seed: int, defaults: Json | None = None
+) -> Json:
+    """Arguments for a trainer's config class: ours, then the stage's defaults, then the config's
+    `trainer:` block.
+
+    Nothing reports to a tracker; checkpoints go to `folder/checkpoints` and are kept two at a time.
+    """
+    settings: Json = {
+        "output_dir": str(folder / CHECKPOINTS),
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_steps": 5,
+        "save_strategy": "no",
+        "save_total_limit": 2,
+        "seed": seed,
+        "data_seed": seed,
+        "dataloader_pin_memory": False,
+        **(defaults or {}),
+        **trainer,
+    }
+    if "save_steps" in trainer and "save_strategy" not in trainer:
+        settings["save_strategy"] = "steps"
+    return settings
+
+
+class _Reporter(TrainerCallback):
+    """Hands numbers to the log and steps to the progress bar, and marks each checkpoint when it is
+    whole.
+    """
+
+    def __init__(self, log: Callable[[Json], None], progress: Callable[[int, int], None]) -> None:
+        self.log = log
+        self.progress = progress
+        self.last: Json = {}
+
+    def on_log(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        numbers = {
+            key: value for key, value in (logs or {}).items() if isinstance(value, int | float)
+        }
+        loss = numbers.get("loss")
+        if loss is not None and not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss became {loss} at step {state.global_step}: lower trainer.learning_rate "
+                "or trainer.max_grad_norm"
+            )
+        self.last |= numbers
+        self.log({"step": state.global_step, **numbers})
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: Any,
+    ) -> None:
+        self.progress(state.global_step, state.max_steps)
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: Any,
+    ) -> None:
+        if state.is_world_process_zero and args.output_dir is not None:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+
+
+def fit(
+    trainer: Trainer, *, log: Callable[[Json], None], progress: Callable[[int, int], None]
+) -> Json:
+    """Trains to the end, from the newest whole checkpoint where there is one; returns the last
+    logged numbers.
+    """
+    reporter = _Reporter(log, progress)
+    trainer.add_callback(reporter)
+    checkpoint = newest_checkpoint(Path(trainer.args.output_dir or "."))
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    return reporter.last
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint in a trainer's output folder that was written to its end."""
+    whole = [marker.parent for marker in folder.glob(f"checkpoint-*/{WHOLE}")]
+    return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
