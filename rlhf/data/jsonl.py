@@ -17,24 +17,35 @@ def read_jsonl(path: Path) -> Iterator[Json]:
 
     Raises ValueError naming file and line where a line is not a JSON object.
     """
+    for _, row in numbered_jsonl(path):
+        yield row
+
+
+def numbered_jsonl(path: Path) -> Iterator[tuple[int, Json]]:
+    """What `read_jsonl` reads, each with its line number, from 1."""
     opened = (
         gzip.open(path, "rt", encoding="utf-8")
         if path.suffix == ".gz"
         else path.open(encoding="utf-8")
     )
-    with opened as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
-            if not isinstance(row, dict):
-                raise ValueError(
-                    f"{path}, line {number}: expected an object, got {type(row).__name__}"
-                )
-            yield row
+    number = 0
+    try:
+        with opened as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield number, _object(path, number, line)
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+        raise ValueError(f"{path}, after line {number}: cannot be read ({error})") from error
+
+
+def _object(path: Path, number: int, line: str) -> Json:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"{path}, line {number}: expected an object, got {type(row).__name__}")
+    return row
 
 
 def write_jsonl(path: Path, rows: Iterable[Json]) -> int:
