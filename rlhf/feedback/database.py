@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 HEAD = "0001"
 BUSY_TIMEOUT_SECONDS = 30
@@ -32,7 +32,8 @@ def open_database(address: str | Path) -> Engine:
         engine = create_engine(url, pool_pre_ping=True)
     try:
         _migrate(engine)
-    except OperationalError as error:
+    except DatabaseError as error:
+        engine.dispose()
         raise ValueError(f"cannot open the store at {address}: {error.orig}") from error
     except Exception:
         engine.dispose()

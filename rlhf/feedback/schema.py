@@ -43,16 +43,19 @@ responses = Table(
     Column("body", JSON, nullable=False),
 )
 
+# `key` hashes the prompt and the set of responses: a campaign holds the same question once, but may
+# ask about other responses to the same prompt.
 items = Table(
     "items",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("campaign_id", ForeignKey("campaigns.id"), nullable=False),
     Column("prompt_id", ForeignKey("prompts.id"), nullable=False),
+    Column("key", String(64), nullable=False),
     Column("response_ids", JSON, nullable=False),
     Column("position", Integer, nullable=False),
     Column("wanted", Integer, nullable=False),
-    UniqueConstraint("campaign_id", "prompt_id"),
+    UniqueConstraint("campaign_id", "key"),
     Index("items_in_order", "campaign_id", "position"),
 )
 
@@ -75,17 +78,20 @@ assignments = Table(
     Index("assignments_of_labeler", "labeler_id", "state"),
 )
 
-# Append-only: `superseded` is the one column that ever changes.
+# Append-only: `superseded` is the one column that ever changes. A ranking may stand in several
+# campaigns (the same file imported into each), but only once in one.
 rankings = Table(
     "rankings",
     metadata,
     Column("number", Integer, primary_key=True),
-    Column("id", String(64), nullable=False, unique=True),
-    Column("submission_id", String(64), nullable=False, unique=True),
+    Column("id", String(64), nullable=False),
+    Column("submission_id", String(64), nullable=False),
     Column("campaign_id", ForeignKey("campaigns.id"), nullable=False),
     Column("item_id", ForeignKey("items.id"), nullable=False),
     Column("labeler_id", ForeignKey("labelers.id"), nullable=False),
     Column("body", JSON, nullable=False),
     Column("superseded", Boolean, nullable=False),
+    UniqueConstraint("campaign_id", "id"),
+    UniqueConstraint("campaign_id", "submission_id"),
     Index("rankings_of_campaign", "campaign_id", "number"),
 )

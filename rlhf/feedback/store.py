@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,11 +17,11 @@ from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 from rlhf.data.identity import Json, canonical, content_id, seed_from
 from rlhf.data.records import Prompt, Ranking, Response
 from rlhf.feedback.database import open_database
+from rlhf.feedback.recording import add_labeler, iso_time, item_key, record
 from rlhf.feedback.schema import (
     assignments,
     campaigns,
     items,
-    labelers,
     prompts,
     rankings,
     responses,
@@ -55,7 +54,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An item in one labeler's hands: the responses in the order in which this labeler sees them."""
+    """An item in one labeler's hands: the responses in the order in which they are shown."""
 
     item_id: int
     labeler_id: str
@@ -121,7 +120,7 @@ class Store:
                     "guidelines": guidelines,
                     "settings": settings or {},
                 }
-                db.execute(insert(campaigns).values(**row, created_at=_iso(time.time())))
+                db.execute(insert(campaigns).values(**row, created_at=iso_time(time.time())))
         return self.campaign(name)
 
     def campaign(self, name: str) -> Campaign:
@@ -140,7 +139,8 @@ class Store:
         return [Campaign(row.id, row.name, row.mode, row.guidelines, row.settings) for row in rows]
 
     def add_items(self, campaign: Campaign, new: Iterable[Item]) -> int:
-        """Adds the items whose prompt the campaign does not hold yet; returns how many were added.
+        """Adds the items whose prompt and set of responses the campaign does not hold yet; returns
+        how many were added.
 
         Raises ValueError for an item with fewer than two responses, or with a response to another
         prompt.
@@ -148,14 +148,15 @@ class Store:
         added = 0
         with self._engine.begin() as db:
             of_campaign = items.c.campaign_id == campaign.id
-            held = set(db.execute(select(items.c.prompt_id).where(of_campaign)).scalars())
+            held = set(db.execute(select(items.c.key).where(of_campaign)).scalars())
             position = db.execute(
                 select(func.count()).select_from(items).where(of_campaign)
             ).scalar_one()
             known_prompts = set(db.execute(select(prompts.c.id)).scalars())
             known_responses = set(db.execute(select(responses.c.id)).scalars())
             for item in new:
-                if item.prompt.id in held:
+                key = item_key(item.prompt.id, [response.id for response in item.responses])
+                if key in held:
                     continue
                 _check_item(item)
                 if item.prompt.id not in known_prompts:
@@ -176,12 +177,13 @@ class Store:
                     insert(items).values(
                         campaign_id=campaign.id,
                         prompt_id=item.prompt.id,
+                        key=key,
                         response_ids=[response.id for response in item.responses],
                         position=position + added,
                         wanted=item.wanted,
                     )
                 )
-                held.add(item.prompt.id)
+                held.add(key)
                 added += 1
         return added
 
@@ -209,7 +211,7 @@ class Store:
         """
         moment = time.time() if now is None else now
         with self._engine.begin() as db:
-            _add_labeler(db, labeler_id, moment)
+            add_labeler(db, labeler_id, moment)
             mine = select(assignments.c.item_id).where(
                 assignments.c.labeler_id == labeler_id, assignments.c.state == "open"
             )
@@ -274,23 +276,28 @@ class Store:
         """Saves a labeler's answer to an item and returns it as saved; sent twice, it is saved
         once.
 
-        A second answer by the same labeler to the same item supersedes the first. Raises
-        ValueError where the labeler was never given the item, or the answer does not rank exactly
-        the responses shown.
+        A `submission_id` belongs to one answer of one labeler to one item. A second answer by the
+        same labeler to the same item supersedes the first. Raises ValueError where the labeler was
+        never given the item, or the answer does not rank exactly the responses shown.
         """
         moment = time.time() if now is None else now
         with self._engine.begin() as db:
-            sent = db.execute(
-                select(rankings.c.body).where(rankings.c.submission_id == submission_id)
-            ).scalar()
-            if sent is not None:
-                return Ranking.from_json(sent)
             assigned = and_(
                 assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id
             )
             if db.execute(select(assignments.c.state).where(assigned)).first() is None:
                 raise ValueError(f"{labeler_id} was not given item {item_id}")
             item = db.execute(select(items).where(items.c.id == item_id)).one()
+            sent = db.execute(
+                select(rankings).where(
+                    rankings.c.campaign_id == item.campaign_id,
+                    rankings.c.submission_id == submission_id,
+                )
+            ).first()
+            if sent is not None:
+                if (sent.item_id, sent.labeler_id) != (item_id, labeler_id):
+                    raise ValueError(f"submission {submission_id} answered another task already")
+                return Ranking.from_json(sent.body)
             earlier = db.execute(
                 select(rankings.c.id).where(
                     rankings.c.item_id == item_id,
@@ -304,14 +311,15 @@ class Store:
                 groups=tuple(tuple(group) for group in groups),
                 shown=shown_order(labeler_id, item.prompt_id, item.response_ids),
                 none_acceptable=none_acceptable,
-                submitted_at=_iso(moment),
+                submitted_at=iso_time(moment),
                 duration_seconds=duration_seconds,
                 rationale=rationale,
                 supersedes=earlier,
                 submission_id=submission_id,
             )
             if earlier is not None:
-                db.execute(update(rankings).where(rankings.c.id == earlier).values(superseded=True))
+                mine = and_(rankings.c.item_id == item_id, rankings.c.id == earlier)
+                db.execute(update(rankings).where(mine).values(superseded=True))
             db.execute(
                 insert(rankings).values(
                     id=ranking.id,
@@ -337,6 +345,15 @@ class Store:
                 assignments.c.state == "open",
             )
             db.execute(update(assignments).where(mine).values(state="skipped", reason=reason))
+
+    def record(self, campaign: Campaign, given: Iterable[Ranking]) -> int:
+        """Saves rankings made elsewhere, each once, all or none; returns how many are new.
+
+        Each goes to the item with its prompt and the responses it was shown; ValueError where the
+        campaign holds no such item. A ranking that another one supersedes is saved as superseded.
+        """
+        with self._engine.begin() as db:
+            return record(db, campaign.id, list(given))
 
     # What was gathered
 
@@ -367,7 +384,7 @@ class Store:
                 .where(of_campaign)
                 .group_by(rankings.c.labeler_id)
             ).all()
-        by_labeler = {labeler: count for labeler, count in rows}
+        by_labeler = {row[0]: row[1] for row in rows}
         return Progress(
             wanted or 0, sum(by_labeler.values()), by_labeler.get(labeler_id, 0), len(by_labeler)
         )
@@ -403,14 +420,3 @@ def _check_item(item: Item) -> None:
         raise ValueError(f"{strangers[0]} does not answer {item.prompt.id}")
     if item.wanted < 1:
         raise ValueError(f"{item.prompt.id} wants {item.wanted} labelers: at least 1")
-
-
-def _add_labeler(db: Connection, labeler_id: str, moment: float) -> None:
-    if not labeler_id.strip():
-        raise ValueError("a labeler needs an id")
-    if db.execute(select(labelers.c.id).where(labelers.c.id == labeler_id)).first() is None:
-        db.execute(insert(labelers).values(id=labeler_id, created_at=_iso(moment)))
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")

@@ -33,10 +33,11 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("campaign_id", sa.Integer, sa.ForeignKey("campaigns.id"), nullable=False),
         sa.Column("prompt_id", sa.String(64), sa.ForeignKey("prompts.id"), nullable=False),
+        sa.Column("key", sa.String(64), nullable=False),
         sa.Column("response_ids", sa.JSON, nullable=False),
         sa.Column("position", sa.Integer, nullable=False),
         sa.Column("wanted", sa.Integer, nullable=False),
-        sa.UniqueConstraint("campaign_id", "prompt_id"),
+        sa.UniqueConstraint("campaign_id", "key"),
     )
     op.create_index("items_in_order", "items", ["campaign_id", "position"])
     op.create_table(
@@ -56,12 +57,14 @@ def upgrade() -> None:
     op.create_table(
         "rankings",
         sa.Column("number", sa.Integer, primary_key=True),
-        sa.Column("id", sa.String(64), nullable=False, unique=True),
-        sa.Column("submission_id", sa.String(64), nullable=False, unique=True),
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("submission_id", sa.String(64), nullable=False),
         sa.Column("campaign_id", sa.Integer, sa.ForeignKey("campaigns.id"), nullable=False),
         sa.Column("item_id", sa.Integer, sa.ForeignKey("items.id"), nullable=False),
         sa.Column("labeler_id", sa.String(64), sa.ForeignKey("labelers.id"), nullable=False),
         sa.Column("body", sa.JSON, nullable=False),
         sa.Column("superseded", sa.Boolean, nullable=False),
+        sa.UniqueConstraint("campaign_id", "id"),
+        sa.UniqueConstraint("campaign_id", "submission_id"),
     )
     op.create_index("rankings_of_campaign", "rankings", ["campaign_id", "number"])

@@ -1,0 +1,271 @@
+"""The store on a real SQLite file: racing claims, answers sent twice, corrections, late answers."""
+
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from rlhf.data.records import Prompt, Ranking, Response
+from rlhf.feedback.store import LEASE_SECONDS, Campaign, Item, Store, Task
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store.db") as opened:
+        yield opened
+
+
+def item(number: int, *, replies: str = "abc", wanted: int = 1) -> Item:
+    prompt = Prompt.of(f"Question {number}?")
+    answers = tuple(Response.of(prompt.id, f"{letter} {number}") for letter in replies)
+    return Item(prompt, answers, wanted)
+
+
+def campaign(store: Store, count: int, *, wanted: int = 1, name: str = "main") -> Campaign:
+    made = store.create_campaign(name)
+    assert store.add_items(made, [item(n, wanted=wanted) for n in range(count)]) == count
+    return made
+
+
+def claimed(store: Store, made: Campaign, labeler: str, now: float | None = None) -> Task:
+    task = store.claim(made, labeler, now=now)
+    assert task is not None
+    return task
+
+
+def answer(store: Store, task: Task, submission: str, order: str = "") -> Ranking:
+    """Ranks the responses as shown, or by the first letter of their texts."""
+    ids = {response.text[0]: response.id for response in task.responses}
+    groups = [[ids[letter]] for letter in order] or [[one] for one in task.shown]
+    return store.submit(task.item_id, task.labeler_id, groups, submission_id=submission)
+
+
+def test_racing_labelers_claim_exactly_what_is_wanted(store: Store) -> None:
+    made = campaign(store, 30, wanted=3)
+    barrier = threading.Barrier(16)
+
+    def work(number: int) -> list[int]:
+        barrier.wait()
+        done = []
+        while (task := store.claim(made, f"labeler-{number}")) is not None:
+            answer(store, task, f"{number}-{task.item_id}")
+            done.append(task.item_id)
+        return done
+
+    with ThreadPoolExecutor(16) as pool:
+        by_labeler = list(pool.map(work, range(16)))
+    assert set(Counter(one for done in by_labeler for one in done).values()) == {3}
+    assert sum(map(len, by_labeler)) == 90
+    assert all(len(set(done)) == len(done) for done in by_labeler)
+    assert store.progress(made).done == store.progress(made).wanted == 90
+    assert len(store.rankings(made)) == 90
+
+
+def test_an_answer_sent_many_times_at_once_is_saved_once(store: Store) -> None:
+    made = campaign(store, 1)
+    task = claimed(store, made, "ada")
+    with ThreadPoolExecutor(16) as pool:
+        saved = list(pool.map(lambda _: answer(store, task, "same"), range(16)))
+    assert len({ranking.id for ranking in saved}) == 1
+    assert store.rankings(made, with_superseded=True) == saved[:1]
+
+
+def test_a_submission_id_answers_one_task_of_one_labeler(store: Store) -> None:
+    made = campaign(store, 2, wanted=2)
+    answer(store, claimed(store, made, "ada"), "taken")
+    for labeler in ("ada", "bob"):
+        with pytest.raises(ValueError, match="taken answered another task"):
+            answer(store, claimed(store, made, labeler), "taken")
+    assert len(store.rankings(made)) == 1
+
+
+def test_a_correction_supersedes_and_nothing_is_lost(store: Store) -> None:
+    made = campaign(store, 1)
+    task = claimed(store, made, "ada")
+    first = answer(store, task, "one", "abc")
+    before = store.digest(made)
+    second = answer(store, task, "two", "cba")
+    assert second.supersedes == first.id
+    assert store.rankings(made) == [second]
+    assert store.rankings(made, with_superseded=True) == [first, second]
+    assert store.digest(made) != before
+    assert store.progress(made, "ada").mine == 1
+
+
+def test_a_lease_runs_out_and_a_late_answer_is_still_saved(store: Store) -> None:
+    made = campaign(store, 1)
+    late = claimed(store, made, "ada", now=0.0)
+    assert store.claim(made, "bob", now=LEASE_SECONDS - 1) is None
+    second = claimed(store, made, "bob", now=LEASE_SECONDS + 1)
+    assert second.item_id == late.item_id
+    answer(store, second, "bob")
+    answer(store, late, "ada")
+    assert {ranking.labeler_id for ranking in store.rankings(made)} == {"ada", "bob"}
+
+
+def test_a_labeler_gets_the_open_task_again_in_the_same_order(store: Store) -> None:
+    made = campaign(store, 3)
+    task = claimed(store, made, "ada")
+    assert claimed(store, made, "ada") == task
+    ahead = store.claim(made, "ada", ahead=True)
+    assert ahead is not None
+    assert ahead.item_id != task.item_id
+    assert store.claim(made, "ada", ahead=True) == ahead
+    answer(store, task, "one")
+    assert claimed(store, made, "ada") == ahead
+
+
+def test_orders_differ_between_labelers(store: Store) -> None:
+    made = campaign(store, 1, wanted=40)
+    orders = Counter(claimed(store, made, f"labeler-{n}").shown for n in range(40))
+    assert len(orders) == 6
+    assert sum(orders.values()) == 40
+
+
+def test_a_skipped_item_goes_to_others_and_never_comes_back(store: Store) -> None:
+    made = campaign(store, 2)
+    first = claimed(store, made, "ada")
+    store.skip(first.item_id, "ada", "cannot read it")
+    assert claimed(store, made, "ada").item_id != first.item_id
+    assert claimed(store, made, "bob").item_id == first.item_id
+
+
+def test_wrong_ids_are_refused_and_leave_nothing(store: Store) -> None:
+    made = campaign(store, 2)
+    task = claimed(store, made, "ada")
+    a, b, c = task.shown
+    with pytest.raises(ValueError, match="bob was not given item"):
+        store.submit(task.item_id, "bob", [[a], [b], [c]], submission_id="1")
+    with pytest.raises(ValueError, match="ada was not given item 999"):
+        store.submit(999, "ada", [[a], [b], [c]], submission_id="1")
+    with pytest.raises(ValueError, match="ranked"):
+        store.submit(task.item_id, "ada", [[a], [b]], submission_id="1")
+    with pytest.raises(ValueError, match="response-x"):
+        store.submit(task.item_id, "ada", [[a], [b], [c, "response-x"]], submission_id="1")
+    with pytest.raises(ValueError, match="empty ranking"):
+        store.submit(task.item_id, "ada", [], submission_id="1")
+    with pytest.raises(ValueError, match="a labeler needs an id"):
+        store.claim(made, " ")
+    assert store.rankings(made, with_superseded=True) == []
+    assert claimed(store, made, "ada") == task
+
+
+def test_items_are_held_once_by_prompt_and_responses(store: Store) -> None:
+    made = campaign(store, 1)
+    same = item(0, replies="cba")
+    other = item(0, replies="abd")
+    assert store.add_items(made, [same, other, other]) == 1
+    assert [len(one.responses) for one in store.items(made)] == [3, 3]
+    assert [one.prompt.id for one in store.items(made)] == [same.prompt.id] * 2
+    with pytest.raises(ValueError, match="at least two different"):
+        store.add_items(made, [item(5), item(7, replies="a")])
+    with pytest.raises(ValueError, match="does not answer"):
+        store.add_items(made, [Item(item(8).prompt, item(9).responses)])
+    assert len(list(store.items(made))) == 2
+
+
+def test_an_unknown_campaign_is_refused_with_those_there(store: Store) -> None:
+    store.create_campaign("spring")
+    with pytest.raises(ValueError, match=r"'sprang'.*\(there: spring\)"):
+        store.campaign("sprang")
+    assert store.create_campaign("spring", mode="other").mode == "rank"
+
+
+def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
+    with Store(tmp_path / "store.db") as first:
+        made = campaign(first, 2)
+        saved = answer(first, claimed(first, made, "ada"), "one")
+    with Store(f"sqlite:///{tmp_path / 'store.db'}") as second:
+        assert second.rankings(second.campaign("main")) == [saved]
+        assert list(second.items(made)) == [item(0), item(1)]
+
+
+def test_a_new_store_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    def opened(number: int) -> str:
+        with Store(tmp_path / "store.db") as one:
+            return one.create_campaign("main").name
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(opened, range(8))) == ["main"] * 8
+
+
+def test_a_newer_store_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    Store(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("update alembic_version set version_num = '9999'")
+    with pytest.raises(ValueError, match=r"version 9999.*install a newer"):
+        Store(path)
+
+
+def test_what_is_not_a_store_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("no database, but a text that is long enough to look like one. " * 40)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"notes\.txt"):
+        Store(path)
+    assert path.read_bytes() == before
+    with pytest.raises(ValueError, match="cannot open the store"):
+        Store(tmp_path)
+
+
+# Rankings made elsewhere
+
+
+def ranked(of: Item, labeler: str, order: str, supersedes: str | None = None) -> Ranking:
+    ids = {response.text[0]: response.id for response in of.responses}
+    return Ranking.of(
+        prompt_id=of.prompt.id,
+        labeler_id=labeler,
+        groups=tuple((ids[letter],) for letter in order),
+        shown=tuple(ids.values()),
+        supersedes=supersedes,
+    )
+
+
+def test_recorded_rankings_count_once_and_fill_their_items(store: Store) -> None:
+    made = campaign(store, 2)
+    given = [ranked(item(0), "ada", "abc"), ranked(item(0), "bob", "cab")]
+    assert store.record(made, [*given, given[0]]) == 2
+    assert store.record(made, given) == 0
+    assert store.rankings(made) == given
+    assert claimed(store, made, "cyd").prompt == item(1).prompt
+
+
+def test_a_recorded_ranking_closes_the_task_that_was_open(store: Store) -> None:
+    made = campaign(store, 1)
+    claimed(store, made, "ada")
+    store.record(made, [ranked(item(0), "ada", "abc")])
+    assert store.claim(made, "ada") is None
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("backwards", [True, False])
+def test_recorded_corrections_supersede(store: Store, at_once: bool, backwards: bool) -> None:
+    made = campaign(store, 1)
+    first = ranked(item(0), "ada", "abc")
+    second = ranked(item(0), "ada", "bca", supersedes=first.id)
+    order = [second, first] if backwards else [first, second]
+    for part in [order] if at_once else [[one] for one in order]:
+        store.record(made, part)
+    assert store.rankings(made) == [second]
+    assert store.rankings(made, with_superseded=True) == order
+
+
+def test_recording_is_all_or_nothing(store: Store) -> None:
+    made = campaign(store, 1)
+    with pytest.raises(ValueError, match="no item of the campaign"):
+        store.record(made, [ranked(item(0), "ada", "abc"), ranked(item(4), "ada", "abc")])
+    assert store.rankings(made) == []
+
+
+def test_two_campaigns_may_hold_the_same_ranking(store: Store) -> None:
+    one, two = campaign(store, 1, name="one"), campaign(store, 1, name="two")
+    given = [ranked(item(0), "ada", "abc")]
+    assert (store.record(one, given), store.record(two, given)) == (1, 1)
+    assert store.rankings(one) == store.rankings(two) == given
+    assert (store.claim(one, "bob"), store.claim(two, "bob")) == (None, None)
