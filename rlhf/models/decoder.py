@@ -5,6 +5,7 @@ models come.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,7 +20,8 @@ PAD, EOS = "<|pad|>", "<|end|>"
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer learned from `texts`, with padding, end-of-text and role tokens."""
+    """A byte-level BPE tokenizer learned from `texts`, with padding, end-of-text and role tokens.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -56,32 +58,37 @@ def make_decoder(
     return LlamaForCausalLM(config)
 
 
-class Blocks(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
-    """Token blocks of equal length, cut from one stream."""
+class Documents(torch.utils.data.Dataset[dict[str, list[int]]]):
+    """Tokenised documents, each ended by EOS."""
 
-    def __init__(self, blocks: torch.Tensor) -> None:
-        self.blocks = blocks  # (N, block_tokens)
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], limit: int
+    ) -> None:
+        end = [tokenizer.eos_token_id]
+        encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        self.rows = [(ids + end)[:limit] for ids in encoded]
 
     def __len__(self) -> int:
-        return len(self.blocks)
+        return len(self.rows)
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {"input_ids": self.blocks[index], "labels": self.blocks[index]}
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        return {"input_ids": self.rows[index]}
 
 
-def pack(
-    tokenizer: PreTrainedTokenizerFast, documents: Sequence[str], block_tokens: int
-) -> torch.Tensor:
-    """Documents, each ended by EOS, laid end to end and cut into (N, block_tokens); the rest is
-    left off.
-    """
-    stream: list[int] = []
-    for ids in tokenizer(list(documents), add_special_tokens=False)["input_ids"]:
-        stream += [*ids, tokenizer.eos_token_id]
-    count = len(stream) // block_tokens
-    if count == 0:
-        raise ValueError(f"{len(documents)} documents fill no block of {block_tokens} tokens")
-    return torch.tensor(stream[: count * block_tokens]).view(count, block_tokens)
+@dataclass(frozen=True, slots=True)
+class DocumentCollator:
+    """Pads documents on the right; padding carries no loss."""
+
+    pad_token_id: int
+
+    def __call__(self, batch: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+        width = max(len(row["input_ids"]) for row in batch)
+        ids = torch.full((len(batch), width), self.pad_token_id)
+        labels = torch.full((len(batch), width), -100)
+        for number, row in enumerate(batch):
+            tokens = torch.tensor(row["input_ids"])
+            ids[number, : len(tokens)] = labels[number, : len(tokens)] = tokens
+        return {"input_ids": ids, "labels": labels}
 
 
 def pretrain(
@@ -93,7 +100,6 @@ def pretrain(
     hidden_size: int,
     num_layers: int,
     context_tokens: int,
-    block_tokens: int,
     seed: int,
     log: Callable[[Json], None],
     progress: Callable[[int, int], None],
@@ -107,11 +113,12 @@ def pretrain(
     model = make_decoder(
         tokenizer, hidden_size=hidden_size, num_layers=num_layers, context_tokens=context_tokens
     )
-    blocks = pack(tokenizer, documents, block_tokens)
+    rows = Documents(tokenizer, documents, context_tokens)
     trainer = QuietTrainer(
         model=model,
         args=TrainingArguments(**trainer_args),
-        train_dataset=Blocks(blocks),
+        train_dataset=rows,
+        data_collator=DocumentCollator(tokenizer.pad_token_id),
         processing_class=tokenizer,
     )
     last = fit(trainer, log=log, progress=progress)
@@ -119,6 +126,6 @@ def pretrain(
     tokenizer.save_pretrained(output)
     return {
         "parameters": model.num_parameters(),
-        "tokens": blocks.numel(),
+        "tokens": sum(map(len, rows.rows)),
         "loss": last.get("loss"),
     }

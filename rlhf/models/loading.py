@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -15,6 +14,7 @@ from transformers import (
 )
 
 from rlhf.models.conversation import ensure_chat_template, ensure_padding
+from rlhf.models.lora import LoraSettings
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -53,7 +53,7 @@ def load_scorer(source: str | Path, pad_token_id: int, dtype: str = "float32") -
 
 
 def add_adapters(
-    model: PreTrainedModel, lora: "LoraSettings", task: Literal["CAUSAL_LM", "SEQ_CLS"]
+    model: PreTrainedModel, lora: LoraSettings, task: Literal["CAUSAL_LM", "SEQ_CLS"]
 ) -> Any:
     """The model with fresh LoRA adapters; at a reward model the score head is trained and saved
     with them.
@@ -80,16 +80,6 @@ def save_whole(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> 
         model = model.merge_and_unload()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-class LoraSettings(BaseModel):
-    """LoRA for every trained model of a run."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    r: int = Field(default=16, ge=1)
-    alpha: int = Field(default=32, ge=1)
-    target_modules: str | list[str] = "all-linear"
 
 
 def _without_dropout(model: PreTrainedModel) -> PreTrainedModel:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import (
     Trainer,
     TrainerCallback,
@@ -39,12 +40,12 @@ def silence(trainer: Trainer) -> None:
 
 
 def trainer_settings(
-    trainer: Json, *, folder: Path, seed: int, defaults: Json | None = None
+    trainer: Json, *, folder: Path, seed: int, dtype: str = "float32", defaults: Json | None = None
 ) -> Json:
     """Arguments for a trainer's config class: ours, then the stage's defaults, then the config's
     `trainer:` block.
 
-    Nothing reports to a tracker; checkpoints go to `folder/checkpoints` and are kept two at a time.
+    Nothing reports to a tracker; checkpoints go to `folder/checkpoints`, at most two are kept.
     """
     settings: Json = {
         "output_dir": str(folder / CHECKPOINTS),
@@ -55,12 +56,17 @@ def trainer_settings(
         "save_total_limit": 2,
         "seed": seed,
         "data_seed": seed,
+        "bf16": dtype == "bfloat16",
+        "use_cpu": not torch.cuda.is_available(),
         "dataloader_pin_memory": False,
+        "gradient_checkpointing": False,
         **(defaults or {}),
         **trainer,
     }
     if "save_steps" in trainer and "save_strategy" not in trainer:
         settings["save_strategy"] = "steps"
+    if "gradient_checkpointing" not in trainer and "activation_checkpointing" in trainer:
+        del settings["gradient_checkpointing"]
     return settings
 
 

@@ -1,0 +1,122 @@
+"""One rollout: prompts go in; responses with everything that PPO needs to learn from them come
+out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rlhf.data.identity import seed_from
+from rlhf.models.batching import Rows, hidden_states, make_rows, response_logprobs
+from rlhf.models.generation import Completion, Sampling, sample
+from rlhf.policy.advantages import gae, kl_k1, masked_whiten, token_rewards
+from rlhf.reward.scorer import Scorer, score_head
+
+
+@dataclass(frozen=True, slots=True)
+class PromptIds:
+    """A prompt to roll out from: its record id and its token ids."""
+
+    id: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """B responses, as rows of T tokens; all per-token tensors are (B, T), 0 outside the response.
+
+    `scores` (B,) after the missing-EOS penalty; `kl` is k1 to the reference; `values` are of the
+    state before each token; `finished` (B,) is 1 where the response ended by itself.
+    """
+
+    rows: Rows
+    logprobs: torch.Tensor
+    kl: torch.Tensor
+    values: torch.Tensor
+    advantages: torch.Tensor
+    returns: torch.Tensor
+    scores: torch.Tensor
+    finished: torch.Tensor
+
+    def __getitem__(self, index: torch.Tensor) -> "Rollout":
+        return Rollout(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Roller:
+    """What stays the same over the rollouts of a training: the frozen models and how to sample and
+    to shape.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    reference: PreTrainedModel
+    scorer: Scorer
+    sampling: Sampling
+    seed: int
+    kl_coef: float
+    gamma: float
+    lam: float
+    missing_eos_penalty: float
+    whiten_advantages: bool = True
+
+    def roll(
+        self,
+        policy: PreTrainedModel,
+        value_model: PreTrainedModel,
+        prompts: Sequence[PromptIds],
+        number: int,
+    ) -> Rollout:
+        """Rollout `number`: its random numbers come from (seed, prompt id, number) and nothing
+        else.
+        """
+        assert isinstance(self.tokenizer.pad_token_id, int)
+        assert isinstance(self.tokenizer.eos_token_id, int)
+        completions = sample(
+            policy,
+            [prompt.ids for prompt in prompts],
+            [seed_from("rollout", self.seed, prompt.id, number) for prompt in prompts],
+            self.sampling,
+            eos_token_id=self.tokenizer.eos_token_id,
+            pad_token_id=self.tokenizer.pad_token_id,
+            batch_size=len(prompts),
+        )
+        return self.evaluate(policy, value_model, prompts, completions)
+
+    @torch.no_grad()
+    def evaluate(
+        self,
+        policy: PreTrainedModel,
+        value_model: PreTrainedModel,
+        prompts: Sequence[PromptIds],
+        completions: Sequence[Completion],
+    ) -> Rollout:
+        """Log-probs, values, KL-shaped rewards and advantages of completions."""
+        assert isinstance(self.tokenizer.pad_token_id, int)
+        asked = [prompt.ids for prompt in prompts]
+        answers = [completion.ids for completion in completions]
+        rows = make_rows(asked, answers, self.tokenizer.pad_token_id).to(policy.device)
+        mask = rows.response_mask
+        logprobs = response_logprobs(policy, rows, self.sampling.temperature)
+        reference = response_logprobs(self.reference, rows, self.sampling.temperature)
+        values = state_values(value_model, rows, self.scorer.shift)
+        finished = torch.tensor([c.finished for c in completions], device=policy.device).float()
+        scores = torch.tensor(self.scorer.score(asked, answers), device=policy.device)
+        scores = scores - self.missing_eos_penalty * (1 - finished)
+        kl = kl_k1(logprobs, reference)
+        rewards = token_rewards(scores, kl, mask, self.kl_coef)
+        advantages, returns = gae(rewards, values, mask, self.gamma, self.lam)
+        if self.whiten_advantages:
+            advantages = masked_whiten(advantages, mask)
+        return Rollout(rows, logprobs, kl, values, advantages, returns, scores, finished)
+
+
+def state_values(value_model: PreTrainedModel, rows: Rows, shift: float) -> torch.Tensor:
+    """Value of the state before each response token, (B, T); 0 elsewhere.
+
+    The value model has the reward model's shape, so its shift is taken off here too.
+    """
+    values = score_head(value_model)(hidden_states(value_model, rows))[..., 0] - shift  # (B, T)
+    before = torch.nn.functional.pad(values[:, :-1], (1, 0))
+    return torch.where(rows.response_mask.bool(), before, 0.0)

@@ -1,0 +1,76 @@
+"""Supervised fine-tuning on demonstrations: thin over TRL's SFTTrainer.
+
+The ids are made by `rlhf.models.conversation`, so that the policy is trained on what it will be
+sampled with; the prompt carries no loss.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+from trl import SFTConfig, SFTTrainer
+
+from rlhf.data.identity import Json
+from rlhf.data.records import Prompt
+from rlhf.models.conversation import prompt_ids, response_ids
+from rlhf.models.loading import add_adapters, load_policy, load_tokenizer, save_whole
+from rlhf.models.lora import LoraSettings
+from rlhf.models.training import fit, silence
+
+
+def train_sft(
+    base: str | Path,
+    prompts: Sequence[Prompt],
+    validation: Sequence[Prompt],
+    output: Path,
+    trainer_args: Json,
+    *,
+    chat_template: str | None,
+    dtype: str,
+    lora: LoraSettings | None,
+    log: Callable[[Json], None],
+    progress: Callable[[int, int], None],
+) -> Json:
+    """Fine-tunes `base` on the prompts that carry a demonstration; saves a plain model in `output`.
+
+    Returns `demonstrations`, `train_loss` and `validation_loss` (nats per response token). Raises
+    ValueError where no prompt has a demonstration.
+    """
+    tokenizer = load_tokenizer(base, chat_template)
+    train, held_out = _rows(tokenizer, prompts), _rows(tokenizer, validation)
+    if not train:
+        raise ValueError(
+            "no prompt of the train split has a demonstration: SFT has nothing to learn from"
+        )
+    model = load_policy(base, dtype)
+    trainer = SFTTrainer(
+        model=model if lora is None else add_adapters(model, lora, "CAUSAL_LM"),
+        args=SFTConfig(**{"max_length": None, "completion_only_loss": True, **trainer_args}),
+        train_dataset=Dataset.from_list(train),
+        eval_dataset=Dataset.from_list(held_out) if held_out else None,
+        processing_class=tokenizer,
+    )
+    silence(trainer)
+    last = fit(trainer, log=log, progress=progress)
+    found = {"demonstrations": len(train), "train_loss": last.get("loss", last.get("train_loss"))}
+    if held_out:
+        found["validation_loss"] = trainer.evaluate()["eval_loss"]
+    save_whole(trainer.model, tokenizer, output)
+    return found
+
+
+def _rows(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[Json]:
+    rows = []
+    for prompt in prompts:
+        if prompt.demonstration is None:
+            continue
+        asked = prompt_ids(tokenizer, prompt.messages)
+        answer = response_ids(tokenizer, prompt.demonstration)
+        rows.append(
+            {
+                "input_ids": asked + answer,
+                "completion_mask": [0] * len(asked) + [1] * len(answer),
+            }
+        )
+    return rows
