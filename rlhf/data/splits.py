@@ -94,19 +94,20 @@ def _similar(
     Two sets that similar share one of their rarest n - ceil(threshold * n) + 1 members.
     """
     frequency = Counter(shingle for document in documents for shingle in document)
-    index: dict[Shingle, list[int]] = defaultdict(list)
-    for number, document in enumerate(documents):
-        size = len(document)
-        rarest = sorted(document, key=lambda shingle: (frequency[shingle], shingle))
-        prefix = rarest[: size - math.ceil(threshold * size - 1e-9) + 1]
-        candidates = {other for shingle in prefix for other in index[shingle]}
-        for other in candidates:
-            if _root(parents, number) != _root(parents, other):
-                shared = len(document & documents[other])
-                if shared >= threshold * (size + len(documents[other]) - shared):
-                    yield number, other
-        for shingle in prefix:
-            index[shingle].append(number)
+    by_rarity = sorted(frequency, key=frequency.__getitem__)
+    numbers = {shingle: number for number, shingle in enumerate(by_rarity)}
+    sets = [frozenset(numbers[shingle] for shingle in document) for document in documents]
+    index: dict[int, list[int]] = defaultdict(list)
+    for current, members in enumerate(sets):
+        size = len(members)
+        prefix = sorted(members)[: size - math.ceil(threshold * size - 1e-9) + 1]
+        for other in {other for member in prefix for other in index[member]}:
+            if _root(parents, current) != _root(parents, other):
+                shared = len(members & sets[other])
+                if shared >= threshold * (size + len(sets[other]) - shared):
+                    yield current, other
+        for member in prefix:
+            index[member].append(current)
 
 
 def _shingles(prompt: Prompt) -> frozenset[Shingle]:

@@ -88,6 +88,14 @@ def test_a_new_near_duplicate_joins_the_side_that_was_kept() -> None:
         assert assign_splits([old, new], SHARES, kept={old.id: side}).splits[new.id] == side
 
 
+def test_a_cluster_is_where_its_smallest_id_would_be_alone() -> None:
+    for number in range(40):
+        words = " ".join(f"word{number}-{i}" for i in range(60))
+        pair = sorted((Prompt.of(words), Prompt.of(words + " more")), key=lambda one: one.id)
+        together, alone = assign_splits(pair, SHARES), assign_splits(pair[:1], SHARES)
+        assert set(together.splits.values()) == set(alone.splits.values())
+
+
 def test_a_prompt_that_would_bridge_two_sides_is_set_aside() -> None:
     start, middle, end = (" ".join(f"w{i}" for i in range(k, k + 40)) for k in (0, 4, 8))
     left, bridge, right = Prompt.of(start), Prompt.of(middle), Prompt.of(end)
