@@ -186,6 +186,8 @@ def test_trees_give_every_ranked_group_with_its_path(tmp_path: Path) -> None:
     made = read_file(written(tmp_path, [{"message_tree_id": "1", "prompt": tree}, alone]))
     assert (made.format, made.rows_read, made.kept) == ("trees", 3, 2)
     assert made.dropped == {"unranked": 1}
+    assert made.left_out == 2
+    assert "left out of these: 2 without a rank or verdict" in made.summary()
     assert texts(made) == [[("first",), ("second",)], [("y",), ("x",)]]
     assert [m.content for m in made.items[1][0].messages] == ["Hi?", "second", "Well?"]
     assert [answer.model for answer in made.items[0][1]] == ["", "somebody"]
@@ -206,6 +208,7 @@ def test_annotators_give_a_ranking_each(tmp_path: Path) -> None:
     bad = {**row, "input": "Other.", "annotator2": True}
     made = read_file(written(tmp_path, [row, bad], "rows.json"))
     assert (made.format, made.dropped) == ("annotators", {"a verdict is not 0, 1 or 2": 1})
+    assert made.left_out == 1
     assert texts(made) == [[("a",), ("b",)], [("b",), ("a",)], [("a", "b")]]
     assert [ranking.labeler_id for ranking in made.rankings] == [f"annotator{n}" for n in (1, 2, 3)]
     prompt, answers = made.items[0]
@@ -263,7 +266,7 @@ def test_the_counts_of_published_dialogues() -> None:
 
 def test_the_counts_of_published_trees() -> None:
     made = read_file(published("oasst-en100/en_100_tree.jsonl"))
-    assert (made.format, made.kept, made.strict_pairs) == ("trees", 212, 754)
+    assert (made.format, made.kept, made.strict_pairs, made.left_out) == ("trees", 212, 754, 1)
     assert made.dropped == {"unranked": 2}
     sizes = [len(answers) for _, answers in made.items]
     assert [sizes.count(2), sizes.count(3), sizes.count(4), max(sizes)] == [57, 117, 27, 9]

@@ -25,7 +25,8 @@ def read(row: Json) -> Iterator[Judgement | str]:
         yield "no prompt" if prompt is None else "fewer than two replies"
         return
     orders: dict[str, Order] = {}
-    for labeler in filter(_COLUMN.fullmatch, row):
+    labelers = list(filter(_COLUMN.fullmatch, row))
+    for labeler in labelers:
         verdict = row[labeler]
         if verdict is None:
             continue
@@ -33,7 +34,14 @@ def read(row: Json) -> Iterator[Judgement | str]:
             yield "a verdict is not 0, 1 or 2"
             return
         orders[labeler] = _ORDERS[verdict]
-    yield judgement(prompt, replies, orders, models=_models(row), shown_as_listed=True)
+    yield judgement(
+        prompt,
+        replies,
+        orders,
+        models=_models(row),
+        shown_as_listed=True,
+        left_out=len(labelers) - len(orders),
+    )
 
 
 def _models(row: Json) -> list[str]:

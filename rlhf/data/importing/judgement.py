@@ -15,11 +15,15 @@ UNKNOWN_LABELER = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A prompt with its responses and the rankings of them, one for each labeler."""
+    """A prompt with its responses and the rankings of them, one for each labeler.
+
+    `left_out` counts replies without a rank, or labelers without a verdict.
+    """
 
     prompt: Prompt
     responses: tuple[Response, ...]
     rankings: tuple[Ranking, ...]
+    left_out: int = 0
 
 
 def judgement(
@@ -29,6 +33,7 @@ def judgement(
     *,
     models: Sequence[str] = (),
     shown_as_listed: bool = False,
+    left_out: int = 0,
 ) -> Judgement | str:
     """A judgement, or the reason why there is none.
 
@@ -64,7 +69,7 @@ def judgement(
         )
         for labeler, order in orders.items()
     )
-    return Judgement(prompt, responses, rankings)
+    return Judgement(prompt, responses, rankings, left_out)
 
 
 def order_by_rank(ranks: Sequence[float]) -> Order:

@@ -41,7 +41,8 @@ def read(row: Json) -> Iterator[Judgement | str]:
         yield "fewer than two ranked replies"
         return
     order = {UNKNOWN_LABELER: order_by_rank([rank for _, rank in ranked])}
-    yield judgement(prompt, [text for text, _ in ranked], order)
+    left_out = len(texts) - len(ranked)
+    yield judgement(prompt, [text for text, _ in ranked], order, left_out=left_out)
 
 
 def _replies(row: Json) -> list[Any] | None:

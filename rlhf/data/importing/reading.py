@@ -42,6 +42,7 @@ class Imported:
     """What a file held. `rows_read` counts judgements (pairs, lists, groups of replies),
     and is `kept` plus the sum of `dropped`; a line of a tree file holds many.
 
+    `left_out` counts replies without a rank and labelers without a verdict in what was kept.
     `items` are distinct prompts with their responses; `lines` are the first lines (or, in a
     `.json` file, rows) that were dropped, by reason.
     """
@@ -50,6 +51,7 @@ class Imported:
     unit: str
     rows_read: int
     kept: int
+    left_out: int
     items: tuple[tuple[Prompt, tuple[Response, ...]], ...]
     rankings: tuple[Ranking, ...]
     dropped: dict[str, int]
@@ -77,6 +79,8 @@ class Imported:
             f"dropped: {count:,} ({reason}; {_named_lines(self.lines[reason], count)})"
             for reason, count in sorted(self.dropped.items(), key=lambda part: (-part[1], part[0]))
         ]
+        if self.left_out:
+            facts.append(f"left out of these: {self.left_out:,} without a rank or verdict")
         facts += [
             f"items: {len(self.items):,} different sets of replies to {prompts:,} prompts",
             f"rankings: {len(self.rankings):,} by {labelers} labeler{'s' * (labelers != 1)}",
@@ -141,6 +145,7 @@ class _Gathered:
         self.rankings: dict[tuple[str, str, tuple[tuple[str, ...], ...]], Ranking] = {}
         self.dropped: dict[str, list[int]] = defaultdict(list)
         self.kept = 0
+        self.left_out = 0
 
     def add(self, number: int, outcome: Judgement | str) -> None:
         if isinstance(outcome, str):
@@ -155,6 +160,7 @@ class _Gathered:
             self.dropped[REPEATED].append(number)
             return
         self.kept += 1
+        self.left_out += outcome.left_out
         self.rankings.update(new)
         shown = frozenset(response.id for response in outcome.responses)
         self.items.setdefault((outcome.prompt.id, shown), (outcome.prompt, outcome.responses))
@@ -165,6 +171,7 @@ class _Gathered:
             unit=unit,
             rows_read=self.kept + sum(map(len, self.dropped.values())),
             kept=self.kept,
+            left_out=self.left_out,
             items=tuple(self.items.values()),
             rankings=tuple(self.rankings.values()),
             dropped={reason: len(numbers) for reason, numbers in self.dropped.items()},

@@ -50,6 +50,7 @@ def _group(path: tuple[Message, ...], siblings: list[Json]) -> Judgement | str:
         [reply["text"] for reply in ranked],
         {LABELER: order_by_rank([reply["rank"] for reply in ranked])},
         models=[reply.get("model_name") or "" for reply in ranked],
+        left_out=len(siblings) - len(ranked),
     )
 
 
