@@ -54,8 +54,7 @@ def ranking_routes(
                 none_acceptable=answer.none_acceptable,
                 duration_seconds=answer.duration_seconds,
             )
-        saved = (ranking.labeler_id, ranking.groups, ranking.none_acceptable)
-        if saved != (labeler_id, groups, answer.none_acceptable):
+        if (ranking.groups, ranking.none_acceptable) != (groups, answer.none_acceptable):
             raise HTTPException(409, "this submission id was used before, for another ranking.")
         return {"ranking_id": ranking.id, **progress(labeler_id)}
 

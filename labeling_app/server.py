@@ -7,7 +7,7 @@ import ipaddress
 import socket
 import webbrowser
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import gradio as gr
@@ -101,7 +101,8 @@ def serve(
         print(f"Ranking page: {url}", flush=True)  # noqa: T201
         if open_browser:
             webbrowser.open(url)
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # how a labeler stops it: uvicorn has shut down by then
+            uvicorn.Server(config).run(sockets=[listening])
     finally:
         listening.close()
 

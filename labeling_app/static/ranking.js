@@ -14,6 +14,7 @@ let watch = null;
 let ahead = null; // the reply that holds the next item, promised
 let busy = false;
 let retry = null;
+let justDone = ""; // said together with what comes next
 
 /** Called by Gradio once the blocks are there; `trigger` runs the events of the bridge. */
 export async function start(trigger) {
@@ -95,7 +96,7 @@ function show(item) {
   draw();
   view.focusCard(bank, "A");
   window.scrollTo({ top: 0 });
-  say("say_next", { count: item.responses.length });
+  view.say(justDone, format(texts.say_next, { count: item.responses.length }));
   watch = new Stopwatch();
   prefetch();
 }
@@ -115,7 +116,7 @@ function fail(key, error, again) {
 
 // Saving
 
-async function send(action) {
+async function send(action, done) {
   if (busy || !board) return;
   busy = true;
   document.body.classList.add("saving");
@@ -123,10 +124,11 @@ async function send(action) {
     const reply = await action();
     view.showFailure(null);
     view.drawProgress(reply.progress, texts);
+    justDone = done;
     board = null; // saved: nothing that could be lost
     await goOn();
   } catch (error) {
-    fail("not_saved", error, () => send(action));
+    fail("not_saved", error, () => send(action, done));
   } finally {
     busy = false;
     document.body.classList.remove("saving");
@@ -135,7 +137,7 @@ async function send(action) {
 
 function submit() {
   if (board.complete()) {
-    send(() => routes.submit(board.answer(watch.seconds())));
+    send(() => routes.submit(board.answer(watch.seconds())), texts.say_saved);
   } else {
     const key = board.none ? "missing_with_none" : "missing";
     say(key, { letters: board.unranked().join(", ") });
@@ -157,7 +159,7 @@ function skipDialogClosed() {
   const chosen = find("input:checked", dialog)?.value;
   const reason = [chosen, find("textarea", dialog).value.trim()].filter(Boolean).join(": ");
   const { item_id } = board.item;
-  send(() => routes.skip(item_id, reason));
+  send(() => routes.skip(item_id, reason), texts.say_skipped);
 }
 
 // Ranking
@@ -249,6 +251,7 @@ function cardIndex(target) {
 }
 
 function click(event) {
+  if (event.target.closest(".ranks")) return; // the change of the radio says it all
   const button = event.target.closest("button[data-action]");
   const index = cardIndex(event.target);
   if (!button) {

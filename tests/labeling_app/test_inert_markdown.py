@@ -1,0 +1,52 @@
+"""What is done to a text before it may be rendered: HTML and images are shown, code is kept."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labeling_app.rendering import inert_markdown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<b>bold</b>", "&lt;b>bold&lt;/b>"),
+        ("a <img src=x onerror=f()>", "a &lt;img src=x onerror=f()>"),
+        ("<!-- hidden --> seen", "&lt;!-- hidden --> seen"),
+        ("![alt](http://host/x.png)", "!&#91;alt](http://host/x.png)"),
+        (r"\![not an image](x)", r"\![not an image](x)"),
+        ("1 < 2 and a<3", "1 < 2 and a<3"),
+        ("<https://example.org/a>", "<https://example.org/a>"),
+        ("<https://x onerror=y>", "&lt;https://x onerror=y>"),
+        ("$HOME \\theta ${x} {{y}}", "$HOME \\theta ${x} {{y}}"),
+        ("`<b>` but <b>", "`<b>` but &lt;b>"),
+        ("``a ` <b> ``<i>", "``a ` <b> ``&lt;i>"),
+        (r"\`<b>`", r"\`&lt;b>`"),
+        ("`open <b>\n\nnext <b>`", "`open &lt;b>\n\nnext &lt;b>`"),
+        ("```html\n<b>\n```\n<b>", "```html\n<b>\n```\n&lt;b>"),
+        ("- item\n\n  ```\n  <b>\n  ```", "- item\n\n  ```\n  <b>\n  ```"),
+        ("text\n\n    <b>code</b>\n\n<b>", "text\n\n    <b>code</b>\n\n&lt;b>"),
+        ("~~~\n<b>", "~~~\n<b>"),
+        ("```Mermaid\ngraph TD\n```", "```text\ngraph TD\n```"),
+        ("a\r\nb\rc", "a\nb\nc"),
+        ("", ""),
+    ],
+)
+def test_html_and_images_become_text_and_code_stays(text: str, shown: str) -> None:
+    assert inert_markdown(text) == shown
+
+
+@given(st.text(alphabet="<>!a/ `\n[~\\", max_size=60))
+def test_only_openings_of_tags_and_images_are_replaced(text: str) -> None:
+    shown = inert_markdown(text)
+    assert shown.replace("&lt;", "<").replace("&#91;", "[") == text
+
+
+def test_long_and_odd_texts_take_linear_time() -> None:
+    odd = " ".join("`" * length for length in range(1, 600)) + "<a" * 30_000 + "[" * 50_000
+    start = time.perf_counter()
+    shown = inert_markdown(odd)
+    assert time.perf_counter() - start < 2
+    assert shown.count("&lt;a") == 30_000
