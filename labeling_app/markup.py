@@ -41,7 +41,7 @@ def card_head(bank: int, letter: str) -> str:
         for rank in range(1, len(LETTERS) + 1)
     )
     return (
-        f'<h2 class="letter">{letter}</h2><span class="tie"></span>'
+        f'<h2 class="letter">{letter}</h2>'
         f'<div class="ranks" role="radiogroup" aria-label="{_t("rank_of", letter=letter)}">'
         f"{ranks}</div>"
     )
@@ -50,7 +50,7 @@ def card_head(bank: int, letter: str) -> str:
 def card_foot() -> str:
     raw = _button("raw", "raw", extra=_NOT_PRESSED)
     clear = _button("clear", "clear", extra="hidden")
-    return f'<pre class="raw" hidden></pre><div class="foot">{raw}{clear}</div>'
+    return f'<pre class="raw" hidden></pre><div class="foot">{raw}{clear}<span class="tie"></span></div>'
 
 
 def end() -> str:

@@ -77,7 +77,7 @@ TEXTS: dict[str, str] = {
     "end_mine_one": "You ranked one item in this campaign. Thank you.",
     "end_mine_none": "You have ranked nothing in this campaign.",
     "end_complete": "All {wanted} rankings that the campaign asked for are in.",
-    "end_open": "{open} of {wanted} rankings are still wanted; they are with other labelers, or "
+    "end_open": "{open} of {wanted} rankings are still wanted: they wait for other labelers, or "
     "you skipped them.",
     "end_empty": "The campaign holds no items yet.",
     "end_next": "What comes next",

@@ -114,9 +114,7 @@ function drawCard(bank, letter, board, index, texts) {
     input.checked = Number(input.value) === rank;
   });
   const letters = board.tiedWith(index).join(", ");
-  const tie = find(".tie", element);
-  tie.textContent = letters && `= ${letters}`;
-  tie.title = letters && format(texts.tied_with, { letters });
+  find(".tie", element).textContent = letters && format(texts.tied_with, { letters });
   find('[data-action="clear"]', element).hidden = rank === null;
 }
 

@@ -154,7 +154,7 @@ def test_keys_rank_with_a_tie_and_what_is_saved_is_what_was_shown(visit: Any) ->
     site.press("d", "1", "2", "b", "4", "2")  # d 1, on to a: 2, then b 4, on to c: 2
     assert site.order() == "D > A = C > B"
     assert "Enter submits" in site.page.locator("#dock .live").inner_text()
-    assert site.card("A").locator(".tie").inner_text() == "= C"
+    assert site.card("A").locator(".tie").inner_text() == "tied with C"
     assert site.rankings() == []
     site.press("Enter")
     site.until_saved(1)
