@@ -50,7 +50,8 @@ def card_head(bank: int, letter: str) -> str:
 def card_foot() -> str:
     raw = _button("raw", "raw", extra=_NOT_PRESSED)
     clear = _button("clear", "clear", extra="hidden")
-    return f'<pre class="raw" hidden></pre><div class="foot">{raw}{clear}<span class="tie"></span></div>'
+    tie = '<span class="tie"></span>'
+    return f'<pre class="raw" hidden></pre><div class="foot">{raw}{clear}{tie}</div>'
 
 
 def end() -> str:
