@@ -236,6 +236,8 @@ def _init(settings: WandbSettings, identity: Json, mode: Literal["online", "offl
         "x_disable_stats": True,
         "x_disable_machine_info": True,
         "x_save_requirements": False,
+        # Seconds of figures that a killed stage may lose of its mirror.
+        "x_transaction_log_flush_interval": 1.0,
         "init_timeout": INIT_SECONDS,
         "finish_timeout": FINISH_WITH_MODELS_SECONDS if settings.upload_models else FINISH_SECONDS,
         "finish_timeout_raises": True,
