@@ -43,15 +43,26 @@ async function campaignFacts() {
 
 /** Puts the texts of both banks into their slots; resolves when they are drawn. */
 function filler(trigger) {
+  let wanted = 0;
+  let taken = 0;
   let drawn = null;
-  window.rankingTexts = () => held.flatMap((item) => view.slotTexts(item));
-  window.rankingTextsShown = () => drawn?.();
-  let last = Promise.resolve();
+  window.rankingTexts = () => {
+    taken = wanted;
+    return held.flatMap((item) => view.slotTexts(item));
+  };
+  window.rankingTextsShown = () => taken === wanted && drawn?.();
   const once = () =>
     new Promise((resolve) => {
-      drawn = () => requestAnimationFrame(() => requestAnimationFrame(resolve));
+      wanted += 1;
+      // What is triggered while Gradio still mounts its blocks can be lost: ask again.
+      const again = setInterval(() => trigger("change"), 1000);
+      drawn = () => {
+        clearInterval(again);
+        requestAnimationFrame(() => requestAnimationFrame(resolve));
+      };
       trigger("change");
     });
+  let last = Promise.resolve();
   return () => (last = last.then(once));
 }
 

@@ -90,7 +90,7 @@ def visit(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Site]]:
         url, stop = _serve(app)
         tab = browser.new_context(**(context or DESKTOP))
         page = tab.new_page()
-        page.set_default_timeout(8_000)
+        page.set_default_timeout(30_000)  # a busy machine loads slowly
         page.goto(url)
         page.wait_for_selector(".bank.in-view .md p")
         closing.extend((tab.close, stop, store.close))
