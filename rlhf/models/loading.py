@@ -37,6 +37,18 @@ def load_tokenizer(source: str | Path, chat_template: str | None = None) -> PreT
     return tokenizer
 
 
+def pad_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id that pads; every tokenizer from `load_tokenizer` has one."""
+    assert isinstance(tokenizer.pad_token_id, int)
+    return tokenizer.pad_token_id
+
+
+def eos_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id that ends a response; every tokenizer from `load_tokenizer` has one."""
+    assert isinstance(tokenizer.eos_token_id, int)
+    return tokenizer.eos_token_id
+
+
 def load_policy(source: str | Path, dtype: str = "float32") -> PreTrainedModel:
     """A causal language model, dropout off."""
     model: PreTrainedModel = _load(AutoModelForCausalLM, source, "model", dtype=DTYPES[dtype])

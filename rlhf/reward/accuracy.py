@@ -1,16 +1,16 @@
-"""How often a score puts the better response first, with an interval that knows prompts from
-pairs.
-"""
+"""How often a score puts the better response first, with intervals that know prompts from pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from rlhf.data.identity import Json
 from rlhf.reward.rankings import RankedPrompt
+from rlhf.reward.scorer import Scorer
 
 DRAWS = 1000
+BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,45 @@ class Accuracy:
     pairs: int
     prompts: int
 
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A reward model on one split: accuracy, the longest-is-best baseline on the same votes,
+    calibration.
+
+    `calibration_error` is the expected calibration error over ten bins of the predicted
+    probability; `bins` holds (mean prediction, share that was so, votes) of each bin that has
+    votes.
+    """
+
+    accuracy: Accuracy
+    length_baseline: Accuracy
+    calibration_error: float
+    bins: tuple[tuple[float, float, int], ...]
+
     def to_json(self) -> Json:
         return asdict(self)
+
+
+def score_ranked(scorer: Scorer, ranked: Sequence[RankedPrompt]) -> list[list[float]]:
+    """The score of every response, a list per prompt."""
+    prompts = [one.prompt for one in ranked for _ in one.responses]
+    flat = iter(scorer.score(prompts, [response for one in ranked for response in one.responses]))
+    return [[next(flat) for _ in one.responses] for one in ranked]
+
+
+def measure(ranked: Sequence[RankedPrompt], scores: Sequence[Sequence[float]]) -> Measured:
+    """Accuracy, baseline and calibration of `scores`. Raises ValueError without any pair."""
+    lengths = [[float(words) for words in one.response_words] for one in ranked]
+    predicted = np.array(
+        [
+            1 / (1 + np.exp(row[w] - row[b]))
+            for one, row in zip(ranked, scores, strict=True)
+            for b, w in zip(one.better, one.worse, strict=True)
+        ]
+    )
+    error, bins = calibration(predicted)
+    return Measured(pair_accuracy(ranked, scores), pair_accuracy(ranked, lengths), error, bins)
 
 
 def pair_accuracy(
@@ -45,10 +82,41 @@ def pair_accuracy(
         raise ValueError("no strict pair to measure accuracy on")
     draws = np.random.default_rng(seed).integers(0, len(votes), (DRAWS, len(votes)))
     spread = hits[draws].sum(1) / votes[draws].sum(1)
-    low, high = np.quantile(spread, [0.025, 0.975])
-    return Accuracy(
-        float(hits.sum() / votes.sum()), float(low), float(high), int(votes.sum()), len(votes)
+    low, high = (float(edge) for edge in np.quantile(spread, [0.025, 0.975]))
+    return Accuracy(float(hits.sum() / votes.sum()), low, high, int(votes.sum()), len(votes))
+
+
+def calibration(
+    predicted: np.ndarray[tuple[int], np.dtype[np.float64]],
+) -> tuple[float, tuple[tuple[float, float, int], ...]]:
+    """Expected calibration error and bins, from the predicted probability of what was chosen, (P,).
+
+    A pair is counted from both sides (p of the chosen is right, 1 - p of the other is wrong), so
+    that the diagram is symmetric about one half and does not depend on which side is called A.
+    """
+    both = np.concatenate([predicted, 1 - predicted])
+    right = np.concatenate([np.ones_like(predicted), np.zeros_like(predicted)])
+    which = np.minimum((both * BINS).astype(int), BINS - 1)
+    bins = tuple(
+        (float(both[which == b].mean()), float(right[which == b].mean()), int((which == b).sum()))
+        for b in range(BINS)
+        if (which == b).any()
     )
+    total = sum(count for *_, count in bins)
+    return sum(abs(p - share) * count for p, share, count in bins) / total, bins
+
+
+def scored_rows(
+    ranked: Sequence[RankedPrompt], scores: Sequence[Sequence[float]]
+) -> Iterator[Json]:
+    """A JSON row per prompt: the score and the words of each response, and the votes."""
+    for one, row in zip(ranked, scores, strict=True):
+        yield {
+            "prompt_id": one.prompt_id,
+            "scores": [round(score, 6) for score in row],
+            "words": list(one.response_words),
+            "votes": [list(pair) for pair in zip(one.better, one.worse, strict=True)],
+        }
 
 
 def _hits(one: RankedPrompt, scores: Sequence[float]) -> float:

@@ -41,11 +41,11 @@ class Writer:
 
 # People who write demonstrations: right more often than not, wordy, not tidy.
 DEMONSTRATOR = Writer(
-    opener=0.55, fact=0.62, second_fact=0.4, wrong_fact=0.14, closer=0.45, filler=0.3, repeat=0.06
+    opener=0.5, fact=0.6, second_fact=0.45, wrong_fact=0.12, closer=0.45, filler=0.12, repeat=0.05
 )
 # The text a base model reads: everything, good and bad.
 ANYBODY = Writer(
-    opener=0.5, fact=0.55, second_fact=0.4, wrong_fact=0.2, closer=0.45, filler=0.35, repeat=0.1
+    opener=0.8, fact=0.85, second_fact=0.7, wrong_fact=0.05, closer=0.5, filler=0.12, repeat=0.04
 )
 
 

@@ -16,6 +16,13 @@ def start_wandb() -> str:
     return str(setup.settings.base_url)
 
 
+def stop_wandb() -> None:
+    """Ends W&B's service, which holds on to the id of a run that it could not start."""
+    import wandb
+
+    wandb.teardown()
+
+
 def logged_in() -> bool:
     """Whether there is an API key (environment, netrc or W&B's settings) or an identity token.
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from rlhf.data.identity import Json, content_id
 from rlhf.data.jsonl import read_jsonl, write_jsonl
 from rlhf.data.privacy import scrub
-from rlhf.tracking.account import logged_in, start_wandb
+from rlhf.tracking.account import logged_in, start_wandb, stop_wandb
 from rlhf.tracking.outputs import as_artifact, plain_name, record_output, scrubbed, upstream
 
 INIT_SECONDS = 8.0
@@ -197,6 +197,8 @@ def _start(settings: WandbSettings, identity: Json) -> Any:
             return _init(settings, identity, "online")
         except Exception as error:  # noqa: BLE001 - the server may be at fault in any way
             _unreachable.add(base_url)
+            stop_wandb()
+            start_wandb()
             # Nothing was logged in it yet; left there, it would look like a run to upload.
             for attempt in _attempts(identity) - before:
                 shutil.rmtree(attempt)

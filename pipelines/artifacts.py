@@ -1,0 +1,43 @@
+"""Reading what stages wrote, as records."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlhf.data.jsonl import read_jsonl
+from rlhf.data.records import Prompt, Ranking, Response, Split
+
+
+def read_prompts_of(folder: Path) -> list[Prompt]:
+    """The prompts that the prompts stage wrote."""
+    return [Prompt.from_json(row) for row in read_jsonl(folder / "prompts.jsonl")]
+
+
+def read_responses_of(folder: Path) -> dict[str, list[Response]]:
+    """Prompt id -> the responses that the sample stage wrote for it."""
+    found: dict[str, list[Response]] = {}
+    for row in read_jsonl(folder / "responses.jsonl"):
+        response = Response.from_json(row)
+        found.setdefault(response.prompt_id, []).append(response)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class RankedRow:
+    """All that the preferences stage wrote about one prompt."""
+
+    prompt: Prompt
+    responses: tuple[Response, ...]
+    rankings: tuple[Ranking, ...]
+
+
+def read_ranked_of(folder: Path, split: Split | None = None) -> Iterator[RankedRow]:
+    """The ranked prompts that the preferences stage wrote, of one split or of all."""
+    for row in read_jsonl(folder / "ranked.jsonl"):
+        prompt = Prompt.from_json(row["prompt"])
+        if split is None or prompt.split == split:
+            yield RankedRow(
+                prompt,
+                tuple(Response.from_json(one) for one in row["responses"]),
+                tuple(Ranking.from_json(one) for one in row["rankings"]),
+            )

@@ -1,0 +1,175 @@
+"""The `rlhf` command. Starts without torch; what a command needs is imported when it runs.
+
+Exit codes: 0 done, 1 unexpected, 2 the user's mistake, 3 do not ship, 4 not enough evidence, 5
+waiting for people.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.faults import ExitCode, guarded
+
+app = typer.Typer(
+    help="From people's rankings to an aligned policy: one loop, resumable, with its evidence.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="About config files.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The run's YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Overrides of the config."),
+]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run's folder, or its name under runs/.")
+]
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    begin: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Do this stage and those after it again, beside what is there."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the config and what would run, and stop.")
+    ] = False,
+) -> None:
+    """Bring a run up to date: what is complete is kept, the rest is done."""
+    from pipelines.commands.run import run_command
+
+    code = run_command(config, overrides or [], until=until, begin=begin, dry_run=dry_run)
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(folder: RunFolder) -> None:
+    """What a run has completed, when, and where it is."""
+    from pipelines.commands.status import status_command
+
+    status_command(folder)
+
+
+@app.command()
+def clean(
+    folder: RunFolder,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove what a run no longer uses: attempts cut short, and what other configs wrote."""
+    from pipelines.commands.status import clean_command
+
+    clean_command(folder, yes=yes)
+
+
+@app.command()
+def label(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    labeler: Annotated[str, typer.Option(help="Who ranks; a name or a pseudonym.")] = "me",
+    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 7860,
+    host: Annotated[str, typer.Option(help="Address to bind to.")] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Open the page where people rank the responses of a run."""
+    from pipelines.commands.label import label_command
+
+    label_command(
+        config, overrides or [], labeler=labeler, host=host, port=port, open_browser=browser
+    )
+
+
+@app.command()
+def chat(
+    folder: RunFolder,
+    policy: Annotated[str, typer.Option(help="ppo, dpo or sft; the best by default.")] = "best",
+    compare: Annotated[str | None, typer.Option(help="A second policy to answer as well.")] = None,
+) -> None:
+    """Talk to a trained policy in the terminal."""
+    from pipelines.commands.chat import chat_command
+
+    chat_command(folder, policy=policy, compare=compare)
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Preferences of other people.")],
+    into: Annotated[str, typer.Option("--into", metavar="STORE", help="A path or database URL.")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="The format, where it is not to be guessed.")
+    ] = None,
+    campaign: Annotated[
+        str | None, typer.Option(help="Name of the campaign; the file's name by default.")
+    ] = None,
+) -> None:
+    """Read preferences from a file into a store of rankings, and report every row."""
+    from pipelines.commands.importing import import_command
+
+    import_command(file, into, form=form, campaign=campaign)
+
+
+@app.command()
+def sync(folder: RunFolder) -> None:
+    """Upload a run's offline W&B logs."""
+    from pipelines.commands.status import sync_command
+
+    sync_command(folder)
+
+
+@app.command()
+def env() -> None:
+    """Versions and devices, for bug reports."""
+    import json
+
+    import torch  # noqa: F401 - so that threads and GPUs are reported too
+
+    from rlhf.tracking.environment import environment
+
+    typer.echo(json.dumps(environment(), indent=2))
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """The JSON Schema of config files, for editors."""
+    import json
+
+    from pipelines.config import RunConfig
+
+    typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2))
+
+
+@config_app.command("show")
+def config_show(config: ConfigFile, overrides: Overrides = None) -> None:
+    """A config with its defaults filled in."""
+    import yaml
+
+    from pipelines.config import load_config
+
+    loaded = load_config(config, overrides or [])
+    typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+def main() -> None:
+    """Runs the command line and leaves with its exit code; a fault is one sentence."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    sys.exit(guarded(app))
+
+
+if __name__ == "__main__":
+    main()
+
+__all__ = ["ExitCode", "app", "main"]

@@ -1,0 +1,79 @@
+"""`rlhf run`: plan or execute a config, and show what came of it."""
+
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from pipelines.config import RunConfig, load_config
+from pipelines.console import ConsoleObserver, policies_table
+from pipelines.faults import ExitCode
+from pipelines.runner import Run, Step, forecast
+from rlhf.data.identity import Json
+from rlhf.data.jsonl import read_json
+
+VERDICTS = {
+    "ship": ExitCode.DONE,
+    "do not ship": ExitCode.DO_NOT_SHIP,
+    "not enough evidence": ExitCode.NOT_ENOUGH_EVIDENCE,
+}
+
+
+def run_command(
+    path: Path, overrides: list[str], *, until: str | None, begin: str | None, dry_run: bool
+) -> int:
+    """Runs or plans; returns the exit code."""
+    config = load_config(path, overrides)
+    run = Run(config, until, begin)
+    steps = run.plan()
+    if any(step.runs for step in steps):
+        from pipelines.trainer_fields import check_trainer_blocks
+
+        check_trainer_blocks(config)
+    console = Console(highlight=False)
+    if dry_run:
+        _show_plan(console, config, steps)
+        return ExitCode.DONE
+    with ConsoleObserver(console, forecast(run.config.folder, steps)) as observer:
+        run.observer = observer
+        run.execute()
+    summary = read_json(config.folder / "summary.json")
+    _show_end(console, path, config, summary)
+    return VERDICTS[summary["verdict"]] if "verdict" in summary else ExitCode.DONE
+
+
+def _show_plan(console: Console, config: RunConfig, steps: list[Step]) -> None:
+    console.print(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), markup=False)
+    took = forecast(config.folder, steps)
+    seconds = size = 0.0
+    for step in steps:
+        if not step.runs:
+            console.print(f"  keep  {step.stage.name:12} {step.fingerprint}")
+            continue
+        expected = ""
+        if step.stage.name in took:
+            last, held = took[step.stage.name]
+            seconds, size = seconds + last, size + held
+            expected = f" (last time {last:.0f} s, {held / 1e6:.1f} MB)"
+        console.print(f"  run   {step.stage.name:12} {step.why}{expected}", markup=False)
+    unknown = [step.stage.name for step in steps if step.runs and step.stage.name not in took]
+    left = f"; no earlier run of {', '.join(unknown)} to go by" if unknown else ""
+    console.print(f"Forecast: {seconds:.0f} s and {size / 1e6:.0f} MB{left}")
+
+
+def _show_end(console: Console, path: Path, config: RunConfig, summary: Json) -> None:
+    if "policies" in summary:
+        console.print(policies_table(summary))
+        best, row = summary["best"], summary["policies"][summary["best"]]
+        console.print(
+            f"Verdict: [bold]{summary['verdict']}[/bold] ({best} beats SFT in "
+            f"{row['win_rate']:.0%} of "
+            f"comparisons, {row['win_rate_low']:.0%} to {row['win_rate_high']:.0%})"
+        )
+    report = config.folder / "report.html"
+    if report.exists():
+        console.print(f"The evidence:     {report}", soft_wrap=True)
+    if (config.folder / "round-1" / "sample" / "current").exists():
+        console.print(f"Rank by hand:     rlhf label {path}", soft_wrap=True)
+    if "policies" in summary:
+        console.print(f"Talk to it:       rlhf chat {config.folder} --compare sft", soft_wrap=True)

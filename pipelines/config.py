@@ -1,0 +1,257 @@
+"""The config of a run: one YAML file, checked before anything starts, overridden as
+`section.key=value`.
+
+Free of torch. The `trainer:` blocks are handed to the trainers' own config classes, whose fields
+the training commands check (`pipelines.trainer_fields`).
+"""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rlhf.data.identity import Json
+from rlhf.models.lora import LoraSettings
+from rlhf.tracking.mirror import WandbSettings
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Shares(Section):
+    """How prompts are divided; the shares must sum to 1."""
+
+    train: float = Field(default=0.7, gt=0, le=1)
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    test: float = Field(default=0.2, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train, validation and test sum to {total:g}, not to 1")
+        return self
+
+
+class PromptsConfig(Section):
+    """Where prompts come from: `built-in`, `stories`, a .json or .jsonl file, or a data set on the
+    hub.
+    """
+
+    source: str = "built-in"
+    hub_split: str = "train"
+    count: int | None = Field(default=None, ge=10)
+    shares: Shares = Shares()
+    near_duplicate_threshold: float = Field(default=0.85, gt=0, le=1)
+
+
+class ModelConfig(Section):
+    """The model to align: a folder, a hub name, or nothing, which makes and pretrains the small
+    one.
+    """
+
+    path: str | None = None
+    chat_template: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    lora: LoraSettings | None = None
+    max_tokens: int = Field(default=256, ge=16)
+
+
+class TrainedSection(Section):
+    """A stage that trains; `trainer` goes to the trainer's own config class."""
+
+    trainer: Json = Field(default_factory=dict)
+
+
+class PretrainConfig(TrainedSection):
+    """The small decoder, made where `model.path` is not set."""
+
+    documents: int = Field(default=24000, ge=100)
+    vocab_size: int = Field(default=1024, ge=300)
+    hidden_size: int = Field(default=128, ge=32, multiple_of=32)
+    num_layers: int = Field(default=4, ge=1)
+
+
+class SFTSection(TrainedSection):
+    """Supervised fine-tuning on the prompts that carry a demonstration."""
+
+
+class SampleConfig(Section):
+    """Responses to rank: `num_responses` for each of `num_prompts` prompts, an equal part of every
+    split.
+    """
+
+    num_prompts: int = Field(default=700, ge=3)
+    num_responses: int = Field(default=4, ge=2, le=9)
+    max_new_tokens: int = Field(default=64, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    batch_size: int = Field(default=256, ge=1)
+
+
+class CrewConfig(Section):
+    """Simulated labelers by temper, and the preference that they follow."""
+
+    preference: str = "built-in"
+    careful: int = Field(default=8, ge=0)
+    careless: int = Field(default=2, ge=0)
+    hurried: int = Field(default=2, ge=0)
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if self.careful + self.careless + self.hurried < 1:
+            raise ValueError("a crew needs at least one labeler")
+        return self
+
+
+class LabelConfig(Section):
+    """The store of rankings, who fills it, and how many labelers see each prompt."""
+
+    store: str | None = None
+    overlap: int = Field(default=3, ge=1)
+    overlap_share: float = Field(default=0.2, ge=0, le=1)
+    min_rankings: int = Field(default=60, ge=1)
+    guidelines: str = "Rank the answers from best to worst. Equal ranks are ties."
+    crew: CrewConfig = CrewConfig()
+
+
+class RewardConfig(TrainedSection):
+    """The reward model."""
+
+
+class DPOSection(TrainedSection):
+    """DPO on the rankings."""
+
+    enabled: bool = True
+    beta: float = Field(default=0.1, gt=0)
+
+
+class PPOSection(TrainedSection):
+    """PPO against the reward model."""
+
+    enabled: bool = True
+
+
+class EvaluateConfig(Section):
+    """Held-out prompts of the test split, and how each policy answers them."""
+
+    num_prompts: int = Field(default=300, ge=2)
+    best_of: tuple[int, ...] = (4, 16)
+    judge: Literal["auto", "preference", "reward"] = "auto"
+    num_samples_shown: int = Field(default=24, ge=0)
+
+
+class RunConfig(Section):
+    """A run, whole. `labelers` says whose rankings are used."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(default=17, ge=0)
+    runs_dir: str = "runs"
+    labelers: Literal["simulated", "people"] = "simulated"
+    prompts: PromptsConfig = PromptsConfig()
+    model: ModelConfig = ModelConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    sft: SFTSection = SFTSection()
+    sample: SampleConfig = SampleConfig()
+    label: LabelConfig = LabelConfig()
+    reward: RewardConfig = RewardConfig()
+    dpo: DPOSection = DPOSection()
+    ppo: PPOSection = PPOSection()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    wandb: WandbSettings = WandbSettings()
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.runs_dir) / self.name
+
+    @property
+    def store(self) -> str:
+        return self.label.store or str(self.folder / "rankings.db")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.model.path is None and self.prompts.source != "built-in":
+            raise ValueError("prompts.source must be built-in where model.path is not set")
+        if not (self.dpo.enabled or self.ppo.enabled):
+            raise ValueError("dpo.enabled and ppo.enabled are both false: nothing would be aligned")
+        knows = self.prompts.source in {"built-in", "stories"}
+        if self.labelers == "simulated" and not knows and self.label.crew.preference == "built-in":
+            raise ValueError(
+                "simulated labelers do not know these prompts: set labelers: people, or name a "
+                "preference as label.crew.preference (package.module:function)"
+            )
+        return self
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The config in a YAML file, with `section.key=value` overrides; values are read as YAML.
+
+    Raises ValueError in one sentence that names the key, the value and the remedy.
+    """
+    if not path.exists():
+        raise ValueError(f"no config file at {path}")
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {_one_line(error)}") from error
+    if not isinstance(loaded, dict):
+        raise ValueError(f"{path} must hold sections and keys, got {type(loaded).__name__}")
+    for override in overrides:
+        _apply(loaded, override)
+    try:
+        return RunConfig.model_validate(loaded)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {_explain(error)}") from error
+
+
+def _apply(loaded: Json, override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise ValueError(f"{override!r} is no override: write section.key=value")
+    *sections, last = key.strip().split(".")
+    place = loaded
+    for section in sections:
+        inner = place.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"{override!r}: {section} holds a value, not a section")
+        place = inner
+    try:
+        place[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{override!r}: the value is not YAML ({_one_line(error)})") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault of a config, in words; how many more there are."""
+    faults = error.errors()
+    first = faults[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = list(_fields_at(first["loc"][:-1]))
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        said = f"unknown key {place!r}; {hint}"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        given = "" if not place or isinstance(first["input"], dict) else f", got {first['input']!r}"
+        said = f"{place}: {message}{given}" if place else message
+    return said if len(faults) == 1 else f"{said} (and {len(faults) - 1} more)"
+
+
+def _fields_at(location: Sequence[int | str]) -> dict[str, Any]:
+    model: Any = RunConfig
+    for part in location:
+        field = model.model_fields[str(part)]
+        options = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        model = next(option for option in options if hasattr(option, "model_fields"))
+    return dict(model.model_fields)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,83 @@
+"""Faults as one sentence and an exit code: what went wrong, and what to do."""
+
+import errno
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from enum import IntEnum
+from pathlib import Path
+
+import typer
+
+from pipelines.stage import WaitingForPeopleError
+
+OURS = tuple(
+    str(Path(__file__).resolve().parents[1] / name)
+    for name in ("rlhf", "pipelines", "labeling_app")
+)
+
+
+class ExitCode(IntEnum):
+    """What the exit codes of every command mean."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    MISTAKE = 2
+    DO_NOT_SHIP = 3
+    NOT_ENOUGH_EVIDENCE = 4
+    WAITING = 5
+
+
+def guarded(app: Callable[[], None]) -> int:
+    """Runs a command; returns its exit code."""
+    try:
+        app()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except KeyboardInterrupt:
+        _say("stopped; the same command goes on from here")
+        return 130
+    except WaitingForPeopleError as waiting:
+        typer.secho(f"Waiting for people: {waiting}", err=True, fg="yellow")
+        return ExitCode.WAITING
+    except Exception as error:  # noqa: BLE001 - the one place where anything may arrive
+        return _explain(error)
+    return ExitCode.DONE
+
+
+def _explain(error: Exception) -> ExitCode:
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        where = f" at {error.filename}" if error.filename else ""
+        _say(f"the disk is full{where}: make room, and give the same command again; it goes on")
+        return ExitCode.UNEXPECTED
+    if isinstance(
+        error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError
+    ):
+        _say(f"{error.strerror}: {error.filename}")
+        return ExitCode.MISTAKE
+    if isinstance(error, ValueError) and _raised_by_us(error):
+        _say(str(error))
+        return ExitCode.MISTAKE
+    _say(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    _say(f"This was not expected; the details are in {_write_details(error)}.")
+    return ExitCode.UNEXPECTED
+
+
+def _raised_by_us(error: Exception) -> bool:
+    """A ValueError of ours is a user's mistake, explained; one of a library is a surprise."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename.startswith(OURS)
+
+
+def _write_details(error: Exception) -> str:
+    with tempfile.NamedTemporaryFile("w", prefix="rlhf-", suffix=".log", delete=False) as file:
+        file.writelines(traceback.format_exception(error))
+    return file.name
+
+
+def _say(message: str) -> None:
+    if sys.stderr.isatty():
+        typer.secho(message, err=True, fg="red")
+    else:
+        typer.echo(message, err=True)

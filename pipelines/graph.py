@@ -1,0 +1,44 @@
+"""The stages of the loop, in order."""
+
+from pipelines.config import RunConfig
+from pipelines.stage import Stage
+from pipelines.stages import (
+    dpo,
+    evaluate,
+    label,
+    ppo,
+    preferences,
+    pretrain,
+    prompts,
+    report,
+    reward,
+    sample,
+    sft,
+)
+
+STAGES: tuple[Stage, ...] = (
+    prompts.STAGE,
+    pretrain.STAGE,
+    sft.STAGE,
+    sample.STAGE,
+    label.STAGE,
+    preferences.STAGE,
+    reward.STAGE,
+    dpo.STAGE,
+    ppo.STAGE,
+    evaluate.STAGE,
+    report.STAGE,
+)
+
+
+def stages_of(config: RunConfig) -> list[Stage]:
+    """The stages that this run has, in order."""
+    return [stage for stage in STAGES if stage.enabled(config)]
+
+
+def check_stage(name: str) -> str:
+    """The name, where a stage has it; ValueError naming the stages otherwise."""
+    names = [stage.name for stage in STAGES]
+    if name not in names:
+        raise ValueError(f"no stage named {name!r}: choose from {', '.join(names)}")
+    return name

@@ -1,0 +1,280 @@
+"""The runner: plans the stages of a run, skips what is complete, runs the rest, keeps the evidence.
+
+A stage's fingerprint is the hash of its name, its version, its part of the config and the hashes
+of what it reads. What is complete for a fingerprint is never done again and never overwritten.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipelines.config import RunConfig
+from pipelines.graph import check_stage, stages_of
+from pipelines.metrics import MetricsLog
+from pipelines.stage import Stage, Work
+from pipelines.summary import write_summary
+from rlhf.data.identity import Json, canonical, content_id
+from rlhf.data.jsonl import read_json, write_json
+from rlhf.tracking.environment import environment
+from rlhf.tracking.mirror import Mirror, open_mirror
+from rlhf.tracking.run_folder import Completion, StageFolder, owned
+
+
+class Observer:
+    """Is told what the runner does; this one says nothing."""
+
+    def kept(self, stage: Stage, done: Completion) -> None:
+        """A complete stage was skipped."""
+
+    def started(self, stage: Stage, why: str) -> None:
+        """A stage begins."""
+
+    def progressed(self, stage: Stage, done: int, total: int) -> None:
+        """A stage did `done` of `total` steps."""
+
+    def finished(self, stage: Stage, done: Completion) -> None:
+        """A stage is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage in a plan. `fingerprint` is None while it depends on stages that have to run first.
+    """
+
+    stage: Stage
+    fingerprint: str | None
+    done: Completion | None
+    why: str
+
+    @property
+    def runs(self) -> bool:
+        return self.done is None
+
+
+@dataclass(slots=True)
+class Run:
+    """A run folder and the config that it is brought up to date with."""
+
+    config: RunConfig
+    until: str | None = None
+    begin: str | None = None
+    observer: Observer = field(default_factory=Observer)
+    round: int = 1
+
+    def __post_init__(self) -> None:
+        for name in (self.until, self.begin):
+            if name is not None:
+                check_stage(name)
+
+    @property
+    def folder(self) -> Path:
+        return self.config.folder / f"round-{self.round}"
+
+    def stages(self) -> list[Stage]:
+        """The stages to bring up to date, in order."""
+        stages = stages_of(self.config)
+        names = [stage.name for stage in stages]
+        for name in (self.until, self.begin):
+            if name is not None and name not in names:
+                raise ValueError(f"this run has no {name} stage: its config turns it off")
+        return stages if self.until is None else stages[: names.index(self.until) + 1]
+
+    def plan(self) -> list[Step]:
+        """What would run, what would be kept, and why; nothing is written."""
+        steps: list[Step] = []
+        ready: dict[str, Completion] = {}
+        again = False
+        for stage in self.stages():
+            again = again or stage.name == self.begin
+            missing = [need for need in self._needs(stage) if need not in ready]
+            if missing:
+                steps.append(Step(stage, None, None, f"after {', '.join(missing)}"))
+                continue
+            fingerprint = self._fingerprint(stage, ready)
+            done = StageFolder(self.folder / stage.name).completion(fingerprint)
+            if done is not None and not again:
+                ready[stage.name] = done
+                steps.append(Step(stage, fingerprint, done, "complete"))
+            else:
+                why = f"asked for by --from {self.begin}" if done else self._why(stage, ready)
+                steps.append(Step(stage, fingerprint, None, why))
+        return steps
+
+    def execute(self) -> dict[str, Completion]:
+        """Brings the run up to date; returns what each stage completed. Only one process may do so
+        at a time.
+        """
+        with owned(self.config.folder):
+            ready: dict[str, Completion] = {}
+            again = False
+            for stage in self.stages():
+                again = again or stage.name == self.begin
+                ready[stage.name] = self._bring_up(stage, ready, again=again)
+                write_summary(self.config.folder, self.folder, ready)
+            return ready
+
+    def _bring_up(self, stage: Stage, ready: dict[str, Completion], *, again: bool) -> Completion:
+        folder = StageFolder(self.folder / stage.name)
+        fingerprint = self._fingerprint(stage, ready)
+        done = folder.completion(fingerprint)
+        if done is not None and again:
+            fingerprint, done = _next_attempt(folder, fingerprint), None
+        if done is not None:
+            folder.point(fingerprint)
+            self.observer.kept(stage, done)
+            return done
+        self.observer.started(stage, self._why(stage, ready))
+        return self._run(stage, folder, fingerprint, ready)
+
+    def _run(
+        self, stage: Stage, folder: StageFolder, fingerprint: str, ready: dict[str, Completion]
+    ) -> Completion:
+        path = folder.begin(fingerprint)
+        inputs = self._inputs(stage, ready)
+        asked = {
+            "stage": stage.name,
+            "version": stage.version,
+            "settings": stage.settings(self.config),
+            "run": self.config.model_dump(mode="json"),
+        }
+        write_json(path / "config.json", asked)
+        write_json(path / "inputs.json", self._input_rows(stage, inputs, ready))
+        mirror = open_mirror(
+            self.config.wandb,
+            folder=path,
+            run=self.config.name,
+            stage=stage.name,
+            fingerprint=fingerprint,
+            config=asked["settings"],
+        )
+        log = MetricsLog(path, mirror)
+        started = time.monotonic()
+        try:
+            result = stage.run(
+                Work(
+                    self.config,
+                    path,
+                    inputs,
+                    log.append,
+                    lambda now, total: self.observer.progressed(stage, now, total),
+                    mirror.table,
+                )
+            )
+        except BaseException:
+            log.close()
+            mirror.finish({}, exit_code=1)
+            raise
+        log.close()
+        write_json(path / "environment.json", environment())
+        _mirror_result(mirror, stage, path, inputs, result)
+        done = folder.complete(
+            fingerprint,
+            seconds=time.monotonic() - started,
+            finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            result=result,
+        )
+        self.observer.finished(stage, done)
+        return done
+
+    def _needs(self, stage: Stage) -> list[str]:
+        names = {one.name for one in stages_of(self.config)}
+        return [need for need in stage.needs if need in names]
+
+    def _inputs(self, stage: Stage, ready: dict[str, Completion]) -> dict[str, Path]:
+        return {
+            need: StageFolder(self.folder / need).at(ready[need].fingerprint)
+            for need in self._needs(stage)
+        }
+
+    def _identity(self, stage: Stage, ready: dict[str, Completion]) -> Json:
+        return {
+            "stage": stage.name,
+            "version": stage.version,
+            "settings": stage.settings(self.config),
+            "inputs": {need: ready[need].digest for need in self._needs(stage)},
+            "outside": stage.outside(self.config, self._inputs(stage, ready)),
+        }
+
+    def _fingerprint(self, stage: Stage, ready: dict[str, Completion]) -> str:
+        return content_id("f", canonical(self._identity(stage, ready))).removeprefix("f-")[:12]
+
+    def _input_rows(
+        self, stage: Stage, inputs: dict[str, Path], ready: dict[str, Completion]
+    ) -> Json:
+        return {
+            "stages": {
+                need: {
+                    "path": str(path.relative_to(self.config.folder)),
+                    "sha256": ready[need].digest,
+                }
+                for need, path in inputs.items()
+            },
+            "outside": stage.outside(self.config, inputs),
+        }
+
+    def _why(self, stage: Stage, ready: dict[str, Completion]) -> str:
+        """Why a stage has to run, against the last time it was completed."""
+        folder = StageFolder(self.folder / stage.name)
+        current = folder.current()
+        if current is None:
+            begun = any(folder.root.glob("*/config.json"))
+            return "was cut short" if begun else "never ran"
+        before, now = read_json(current / "config.json"), self._identity(stage, ready)
+        if before["version"] != now["version"]:
+            return f"the stage's code changed (version {before['version']} to {now['version']})"
+        changed = _changed(before["settings"], now["settings"])
+        if changed:
+            return f"changed: {', '.join(changed)}"
+        read = read_json(current / "inputs.json")
+        others = [
+            need
+            for need, digest in now["inputs"].items()
+            if read["stages"].get(need, {}).get("sha256") != digest
+        ]
+        if others:
+            return f"new input from {', '.join(others)}"
+        return "what it reads from outside changed"
+
+
+def _changed(before: Json, now: Json, at: str = "") -> list[str]:
+    found: list[str] = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if old == new:
+            continue
+        place = f"{at}{key}"
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _changed(old, new, f"{place}.")
+        else:
+            found.append(place)
+    return found
+
+
+def _next_attempt(folder: StageFolder, fingerprint: str) -> str:
+    """`<fingerprint>-2`, `-3`: what is complete stays, also when it is done again."""
+    number = 2
+    while folder.completion(f"{fingerprint}-{number}") is not None:
+        number += 1
+    return f"{fingerprint}-{number}"
+
+
+def _mirror_result(
+    mirror: Mirror, stage: Stage, path: Path, inputs: dict[str, Path], result: Json
+) -> None:
+    mirror.output(stage.name, stage.kind, path, uses=list(inputs), metadata=result)
+    mirror.finish(result)
+
+
+def forecast(folder: Path, steps: Sequence[Step]) -> dict[str, tuple[float, int]]:
+    """Seconds and bytes that each stage took the last time it ran, in this run or in any beside
+    it.
+    """
+    found: dict[str, tuple[str, float, int]] = {}
+    for step in steps:
+        for root in folder.parent.glob(f"*/round-*/{step.stage.name}"):
+            for done in StageFolder(root).completed():
+                if done.finished_at > found.get(step.stage.name, ("", 0.0, 0))[0]:
+                    found[step.stage.name] = (done.finished_at, done.seconds, done.size_bytes)
+    return {name: (seconds, size) for name, (_, seconds, size) in found.items()}

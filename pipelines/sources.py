@@ -1,0 +1,101 @@
+"""Where prompts come from: the built-in world, built-in story openings, a file, or a data set on
+the hub.
+"""
+
+import os
+import random
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipelines.config import PromptsConfig
+from rlhf.data.identity import Json, seed_from
+from rlhf.data.jsonl import read_json, read_jsonl
+from rlhf.data.records import Message, Prompt
+from rlhf.simulation import stories, world
+
+PROMPT_KEYS = ("prompt", "messages", "instruction", "question", "text")
+ANSWER_KEYS = ("demonstration", "completion", "chosen", "response", "output", "answer")
+BUILT_IN_COUNT = 2000
+
+
+def read_prompts(settings: PromptsConfig, *, seed: int) -> tuple[list[Prompt], dict[str, int]]:
+    """The prompts of a source, at most `settings.count` of them, and how many rows were dropped by
+    reason.
+
+    Raises ValueError where the source cannot be read, or more than half of its rows hold no prompt.
+    """
+    source, count = settings.source, settings.count
+    if source == "built-in":
+        return world.requests(count or BUILT_IN_COUNT, seed=seed), {}
+    if source == "stories":
+        return stories.openings(count or stories.NUM_OPENINGS, seed=seed), {}
+    path = Path(source)
+    if path.suffix in {".json", ".jsonl", ".gz"} or path.exists():
+        if not path.is_file():
+            raise ValueError(f"prompts.source: no file at {path}")
+        rows: Iterable[Json] = read_json(path) if path.suffix == ".json" else read_jsonl(path)
+    else:
+        rows = _from_hub(source, settings.hub_split)
+    prompts, dropped = _parse(rows, source)
+    if count is not None and count < len(prompts):
+        prompts = random.Random(seed_from("prompts", seed)).sample(prompts, count)
+    return prompts, dropped
+
+
+def _parse(rows: Iterable[Json], source: str) -> tuple[list[Prompt], dict[str, int]]:
+    found: list[Prompt] = []
+    dropped: Counter[str] = Counter()
+    for row in rows:
+        try:
+            found.append(parse_row(row))
+        except ValueError as error:
+            dropped[str(error)] += 1
+    if sum(dropped.values()) >= max(1, len(found)):
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in dropped.most_common(3))
+        raise ValueError(f"{source}: most rows hold no prompt ({reasons or 'it has no rows'})")
+    return found, dict(dropped)
+
+
+def parse_row(row: Json) -> Prompt:
+    """A prompt, with a demonstration where the row has one; ValueError with the reason where it
+    has no prompt.
+    """
+    key = next((key for key in PROMPT_KEYS if row.get(key)), None)
+    if key is None:
+        raise ValueError(f"no {', '.join(PROMPT_KEYS[:-1])} or {PROMPT_KEYS[-1]}")
+    value = row[key]
+    answer = next((row[key] for key in ANSWER_KEYS if row.get(key)), None)
+    if isinstance(answer, list):
+        answer = answer[-1].get("content") if answer and isinstance(answer[-1], dict) else None
+    if isinstance(value, str):
+        extra = row.get("input")
+        text = f"{value}\n{extra}" if isinstance(extra, str) and extra.strip() else value
+        turns: tuple[Message, ...] = (Message("user", text),)
+    elif isinstance(value, list) and all(isinstance(turn, dict) for turn in value):
+        turns = tuple(Message.from_json(turn) for turn in value)
+        if turns and turns[-1].role == "assistant":
+            answer = answer or turns[-1].content
+            turns = turns[:-1]
+    else:
+        raise ValueError(f"{key} is neither a text nor a list of messages")
+    if not turns or turns[-1].role != "user" or not turns[-1].content.strip():
+        raise ValueError("the prompt does not end in a user turn with a text")
+    return Prompt.of(turns, demonstration=answer if isinstance(answer, str) and answer else None)
+
+
+def _from_hub(name: str, split: str) -> Iterable[Json]:
+    from datasets import load_dataset
+
+    try:
+        rows: Iterable[Json] = load_dataset(name, split=split)
+    except Exception as error:
+        offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+        why = (
+            "HF_HUB_OFFLINE is set" if offline else "it could not be reached, or has no such split"
+        )
+        raise ValueError(
+            f"the data set {name!r} ({split}) is needed from the Hugging Face hub, but {why}: "
+            "download it where there is a network, or give a local file as prompts.source"
+        ) from error
+    return rows

@@ -1,0 +1,64 @@
+"""What a stage is, and what it is given to work with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pipelines.config import RunConfig
+from rlhf.data.identity import Json, seed_from
+
+
+class WaitingForPeopleError(Exception):
+    """The run cannot go on until people have done their part; the message says what and how."""
+
+
+class Table(Protocol):
+    """Takes named rows for whoever reviews the run."""
+
+    def __call__(self, name: str, rows: Sequence[Json]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One stage at work: where it writes, what it reads, and whom it tells.
+
+    `inputs` maps the stages it needs to their folders (only those that are part of this run).
+    """
+
+    config: RunConfig
+    folder: Path
+    inputs: dict[str, Path]
+    log: Callable[[Json], None]
+    progress: Callable[[int, int], None]
+    table: Table
+
+    def seed(self, *parts: object) -> int:
+        """A 31-bit seed of this run for one purpose."""
+        return seed_from(self.config.seed, *parts) & 0x7FFFFFFF
+
+    @property
+    def base_model(self) -> str | Path:
+        """Where the model to align comes from: the pretrain stage, a folder or the hub."""
+        return self.inputs.get("pretrain", self.config.model.path or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step of the loop.
+
+    `settings` gives the part of the config that changes its outcome, `outside` the state of
+    whatever it reads beyond the run folder (files, the store); both go into the fingerprint with
+    `version`, which is raised when the code changes what comes out. `run` returns the figures of
+    the stage: the same for the same fingerprint.
+    """
+
+    name: str
+    title: str
+    needs: tuple[str, ...]
+    version: int
+    settings: Callable[[RunConfig], Json]
+    run: Callable[[Work], Json]
+    outside: Callable[[RunConfig, dict[str, Path]], Json] = lambda *_: {}
+    enabled: Callable[[RunConfig], bool] = lambda _: True
+    kind: str = "dataset"

@@ -1,0 +1,93 @@
+"""Rankings: by the simulated crew, or by people in the page; through the same store, exported as a
+snapshot.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from pipelines.campaigns import campaign_name, open_campaign
+from pipelines.config import RunConfig
+from pipelines.gold import preference_of
+from pipelines.stage import Stage, WaitingForPeopleError, Work
+from rlhf.data.identity import Json
+from rlhf.data.jsonl import write_jsonl
+from rlhf.data.records import Ranking
+from rlhf.feedback.agreement import pair_agreement
+from rlhf.feedback.pairs import comparisons
+from rlhf.feedback.store import Store
+
+
+def settings(config: RunConfig) -> Json:
+    about = {"labelers": config.labelers, "seed": config.seed, "store": config.label.store}
+    if config.labelers == "people":
+        return {**about, "min_rankings": config.label.min_rankings}
+    return {**about, "label": config.label.model_dump(exclude={"min_rankings", "store"})}
+
+
+def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:
+    """People's rankings as they stand: one more is another snapshot."""
+    if config.labelers != "people" or "sample" not in inputs or not Path(config.store).exists():
+        return {}
+    with Store(config.store) as store:
+        name = campaign_name(config, inputs["sample"])
+        held = {campaign.name: campaign for campaign in store.campaigns()}
+        return {"rankings": store.digest(held[name])} if name in held else {}
+
+
+def run(work: Work) -> Json:
+    """Writes `rankings.jsonl`, the snapshot that later stages read; they never see the live store.
+    """
+    with Store(work.config.store) as store:
+        campaign = open_campaign(store, work.config, work.inputs["prompts"], work.inputs["sample"])
+        if work.config.labelers == "people":
+            _wait_for_people(work.config, store.progress(campaign).done)
+        else:
+            _let_the_crew_work(work, store, campaign.name)
+        rankings = store.rankings(campaign)
+    write_jsonl(work.folder / "rankings.jsonl", (ranking.to_json() for ranking in rankings))
+    return figures(rankings)
+
+
+def figures(rankings: list[Ranking]) -> Json:
+    """Counts, agreement and time of a body of rankings."""
+    agreement = pair_agreement(rankings)
+    pairs = [margin for ranking in rankings for *_, margin in comparisons(ranking)]
+    return {
+        "rankings": len(rankings),
+        "labelers": len({ranking.labeler_id for ranking in rankings}),
+        "pairs": sum(margin > 0 for margin in pairs),
+        "ties": sum(margin == 0 for margin in pairs),
+        "none_acceptable": sum(ranking.none_acceptable for ranking in rankings),
+        "labeler_minutes": round(sum(ranking.duration_seconds for ranking in rankings) / 60, 2),
+        "agreement": asdict(agreement),
+    }
+
+
+def _wait_for_people(config: RunConfig, done: int) -> None:
+    needed = config.label.min_rankings
+    if done < needed:
+        raise WaitingForPeopleError(
+            f"{done} of {needed} rankings are there. Rank with `rlhf label CONFIG`, then give the "
+            "same command again; it goes on from here. (label.min_rankings sets how many.)"
+        )
+
+
+def _let_the_crew_work(work: Work, store: Store, name: str) -> None:
+    from rlhf.simulation.labelers import crew, label
+
+    members = work.config.label.crew
+    campaign = store.campaign(name)
+    wanted = store.progress(campaign).wanted
+    label(
+        store,
+        campaign,
+        crew(members.careful, members.careless, members.hurried),
+        preference_of(members.preference),
+        seed=work.seed("label"),
+        progress=lambda done: work.progress(done, wanted),
+    )
+
+
+STAGE = Stage(
+    "label", "Rank the responses", ("prompts", "sample"), 1, settings, run, outside=outside
+)

@@ -1,0 +1,42 @@
+"""The report: reads the run folder and nothing else, writes one page."""
+
+from pipelines.config import RunConfig
+from pipelines.stage import Stage, Work
+from rlhf.data.identity import Json
+
+
+def settings(config: RunConfig) -> Json:
+    return {"name": config.name}
+
+
+def run(work: Work) -> Json:
+    """Writes `report.html`, also to the top of the run folder."""
+    from rlhf.reporting.report import write_report
+
+    page = write_report(work.config.folder, work.folder / "report.html")
+    top = work.config.folder / "report.html"
+    temporary = top.with_name(".report.html")
+    temporary.write_bytes(page.read_bytes())
+    temporary.replace(top)
+    return {"bytes": page.stat().st_size}
+
+
+STAGE = Stage(
+    "report",
+    "Write the report",
+    (
+        "prompts",
+        "pretrain",
+        "sft",
+        "sample",
+        "label",
+        "preferences",
+        "reward",
+        "dpo",
+        "ppo",
+        "evaluate",
+    ),
+    1,
+    settings,
+    run,
+)

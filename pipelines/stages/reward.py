@@ -1,0 +1,76 @@
+"""The reward model: trained on the rankings of the train split, measured on prompts that it never
+saw.
+"""
+
+from pipelines.artifacts import read_ranked_of
+from pipelines.config import RunConfig
+from pipelines.stage import Stage, Work
+from rlhf.data.identity import Json
+from rlhf.data.jsonl import write_jsonl
+from rlhf.data.records import SPLITS
+
+DEFAULTS: Json = {"num_train_epochs": 1, "adam_epsilon": 1e-5}
+
+
+def settings(config: RunConfig) -> Json:
+    return {
+        "reward": config.reward.model_dump(),
+        "model": config.model.model_dump(exclude={"path", "chat_template"}),
+        "seed": config.seed,
+    }
+
+
+def run(work: Work) -> Json:
+    """Writes the reward model, and `scored-<split>.jsonl`: its score of every ranked response."""
+    from pipelines.ranked import tokenise_ranked
+    from rlhf.models.loading import load_tokenizer, pad_token_id
+    from rlhf.models.training import trainer_settings
+    from rlhf.reward.accuracy import measure, score_ranked, scored_rows
+    from rlhf.reward.scorer import Scorer
+    from rlhf.reward.trainer import train_reward
+
+    model = work.config.model
+    tokenizer = load_tokenizer(work.inputs["sft"])
+    data = {
+        split: tokenise_ranked(
+            read_ranked_of(work.inputs["preferences"], split), tokenizer, model.max_tokens
+        )
+        for split in SPLITS
+    }
+    train, dropped = data["train"]
+    normalisation = train_reward(
+        work.inputs["sft"],
+        train,
+        [(one.prompt, response) for one in train for response in one.responses],
+        work.folder,
+        trainer_settings(
+            work.config.reward.trainer,
+            folder=work.folder,
+            seed=work.seed("reward"),
+            dtype=model.dtype,
+            defaults=DEFAULTS,
+        ),
+        seed=work.seed("reward"),
+        dtype=model.dtype,
+        lora=model.lora,
+        log=work.log,
+        progress=work.progress,
+    )
+    scorer = Scorer.load(work.folder, pad_token_id(tokenizer), model.dtype)
+    result: Json = {
+        "normalisation": {"mean": normalisation.mean, "std": normalisation.std},
+        "dropped": {name: getattr(dropped, name) for name in dropped.__dataclass_fields__},
+    }
+    for split in SPLITS:
+        ranked = data[split][0]
+        if ranked:
+            scores = score_ranked(scorer, ranked)
+            result[split] = measure(ranked, scores).to_json()
+            rows = scored_rows(ranked, scores)
+            write_jsonl(work.folder / f"scored-{split}.jsonl", rows)
+    return result
+
+
+STAGE = Stage(
+    "reward", "Train the reward model", ("sft", "preferences"), 1, settings, run, kind="model"
+)

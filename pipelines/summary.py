@@ -1,0 +1,72 @@
+"""`summary.json`: the figures of a run that a reader wants, gathered from what its stages
+completed.
+"""
+
+from pathlib import Path
+
+from rlhf.data.identity import Json
+from rlhf.data.jsonl import write_json
+from rlhf.tracking.run_folder import Completion
+
+
+def write_summary(run_folder: Path, round_folder: Path, done: dict[str, Completion]) -> Path:
+    """Writes the summary of the stages that are complete so far."""
+    path = run_folder / "summary.json"
+    write_json(path, {"run": run_folder.name, "round": round_folder.name, **summarise(done)})
+    return path
+
+
+def summarise(done: dict[str, Completion]) -> Json:
+    """The figures, from the results of the stages; sections appear as their stages complete."""
+    results = {name: completion.result for name, completion in done.items()}
+    summary: Json = {
+        "seconds": round(sum(completion.seconds for completion in done.values()), 1),
+        "stage_seconds": {name: completion.seconds for name, completion in done.items()},
+    }
+    if "label" in results:
+        summary |= _labels(results["label"])
+    if "reward" in results:
+        summary["reward_model"] = _reward_model(results["reward"], results.get("evaluate", {}))
+    if "evaluate" in results:
+        found = results["evaluate"]
+        summary |= {
+            "policies": found["policies"],
+            "judge": found["judge"],
+            "best": found["best"],
+            "verdict": found["verdict"],
+        }
+    return summary
+
+
+def _labels(label: Json) -> Json:
+    agreement = label["agreement"]
+    return {
+        "rankings": label["rankings"],
+        "pairs": label["pairs"],
+        "labelers": label["labelers"],
+        "labeler_minutes": label["labeler_minutes"],
+        "agreement_strict": agreement["strict"],
+        "agreement_with_ties": agreement["with_ties"],
+    }
+
+
+def _reward_model(reward: Json, evaluated: Json) -> Json:
+    """Held-out accuracy: on the test split, or on validation where the test split has no rankings.
+    """
+    split = next((name for name in ("test", "validation") if name in reward), None)
+    if split is None:
+        return {"accuracy": None}
+    held_out = reward[split]
+    return {
+        "split": split,
+        "accuracy": held_out["accuracy"]["value"],
+        "accuracy_low": held_out["accuracy"]["low"],
+        "accuracy_high": held_out["accuracy"]["high"],
+        "pairs": held_out["accuracy"]["pairs"],
+        "prompts": held_out["accuracy"]["prompts"],
+        "length_baseline": held_out["length_baseline"]["value"],
+        "calibration_error": held_out["calibration_error"],
+        "ceiling": (evaluated.get("ceiling") or {}).get("value"),
+        "ceiling_from": (evaluated.get("ceiling") or {}).get("from"),
+        "train_accuracy": reward.get("train", {}).get("accuracy", {}).get("value"),
+    }

@@ -1,0 +1,94 @@
+"""Answers of policies to held-out prompts, and how far each policy has moved."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rlhf.data.identity import seed_from
+from rlhf.models.batching import make_rows, response_logprobs
+from rlhf.models.conversation import decode
+from rlhf.models.generation import Sampling, sample
+from rlhf.models.loading import eos_token_id, pad_token_id
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One sampled answer: its ids (EOS included where `finished`) and its text."""
+
+    ids: tuple[int, ...]
+    text: str
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A held-out prompt: its record id and its token ids."""
+
+    id: str
+    ids: tuple[int, ...]
+
+
+def answer(
+    policy: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Asked],
+    numbers: Sequence[int],
+    sampling: Sampling,
+    *,
+    seed: int,
+    batch_size: int = 256,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> list[list[Answer]]:
+    """For each prompt, one answer per number in `numbers`; (seed, prompt, number) decides its
+    randomness.
+    """
+    wanted = [(prompt, number) for prompt in prompts for number in numbers]
+    found = iter(
+        sample(
+            policy,
+            [prompt.ids for prompt, _ in wanted],
+            [seed_from("evaluate", seed, prompt.id, number) for prompt, number in wanted],
+            sampling,
+            eos_token_id=eos_token_id(tokenizer),
+            pad_token_id=pad_token_id(tokenizer),
+            batch_size=batch_size,
+            progress=progress,
+        )
+    )
+    return [
+        [
+            Answer(one.ids, decode(tokenizer, one.ids), one.finished)
+            for one in (next(found) for _ in numbers)
+        ]
+        for _ in prompts
+    ]
+
+
+@torch.inference_mode()
+def kl_to(
+    policy: PreTrainedModel,
+    reference: PreTrainedModel,
+    prompts: Sequence[Asked],
+    answers: Sequence[Answer],
+    pad: int,
+    *,
+    temperature: float = 1.0,
+    batch_size: int = 64,
+) -> list[float]:
+    """log policy - log reference of each of the policy's own answers, in nats per response (k1,
+    summed).
+    """
+    order = sorted(
+        range(len(prompts)), key=lambda i: (len(prompts[i].ids) + len(answers[i].ids), i)
+    )
+    found: dict[int, float] = {}
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        rows = make_rows([prompts[i].ids for i in chosen], [answers[i].ids for i in chosen], pad)
+        rows = rows.to(policy.device)
+        ours = response_logprobs(policy, rows, temperature).sum(1)
+        theirs = response_logprobs(reference, rows, temperature).sum(1)
+        found.update(zip(chosen, (ours - theirs).tolist(), strict=True))
+    return [found[i] for i in range(len(prompts))]

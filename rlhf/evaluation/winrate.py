@@ -1,0 +1,61 @@
+"""Win rates with their intervals, and what they allow one to say."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from rlhf.data.identity import Json
+
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class WinRate:
+    """Share of comparisons won, ties as one half, with a 95 % Wilson interval; and the counts."""
+
+    rate: float
+    low: float
+    high: float
+    wins: int
+    ties: int
+    losses: int
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+
+def win_rate(ours: Sequence[float], theirs: Sequence[float]) -> WinRate:
+    """Compares rewards prompt by prompt. Raises ValueError where there is nothing to compare."""
+    if not ours or len(ours) != len(theirs):
+        raise ValueError(f"cannot compare {len(ours)} answers with {len(theirs)}")
+    wins = sum(a > b for a, b in zip(ours, theirs, strict=True))
+    ties = sum(a == b for a, b in zip(ours, theirs, strict=True))
+    rate = (wins + ties / 2) / len(ours)
+    low, high = wilson(rate, len(ours))
+    return WinRate(rate, low, high, wins, ties, len(ours) - wins - ties)
+
+
+def wilson(rate: float, count: int, z: float = Z95) -> tuple[float, float]:
+    """The score interval of a share. Wilson (1927)."""
+    centre = (rate + z * z / (2 * count)) / (1 + z * z / count)
+    spread = rate * (1 - rate) / count + z * z / (4 * count * count)
+    half = z / (1 + z * z / count) * math.sqrt(spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+Verdict = Literal["ship", "do not ship", "not enough evidence"]
+
+
+def verdict(low: float, high: float) -> Verdict:
+    """Ship where the whole interval is above one half, do not where none of it is, else ask for
+    more evidence.
+    """
+    if low > 0.5:
+        return "ship"
+    return "do not ship" if high <= 0.5 else "not enough evidence"
+
+
+def best_of_n_kl_bound(n: int) -> float:
+    """The most that best-of-n can be away from its base policy, in nats. Beirami et al. (2024)."""
+    return math.log(n) - (n - 1) / n
