@@ -8,6 +8,11 @@ from rlhf.data.jsonl import read_jsonl
 from rlhf.data.records import Prompt, Ranking, Response, Split
 
 
+def model_of(folder: Path) -> Path:
+    """Where a stage that trains keeps its model: a plain transformers folder."""
+    return folder / "model"
+
+
 def read_prompts_of(folder: Path) -> list[Prompt]:
     """The prompts that the prompts stage wrote."""
     return [Prompt.from_json(row) for row in read_jsonl(folder / "prompts.jsonl")]

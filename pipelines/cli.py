@@ -78,7 +78,9 @@ def clean(
 def label(
     config: ConfigFile,
     overrides: Overrides = None,
-    labeler: Annotated[str, typer.Option(help="Who ranks; a name or a pseudonym.")] = "me",
+    labeler: Annotated[
+        str | None, typer.Option(help="Who ranks; by default a pseudonym made from your login.")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 7860,
     host: Annotated[str, typer.Option(help="Address to bind to.")] = "127.0.0.1",
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,

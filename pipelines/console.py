@@ -60,7 +60,7 @@ class ConsoleObserver(Observer):
             )
             self.console.print(f"  ...  {stage.title} ({why}{last})", markup=False)
 
-    def progressed(self, stage: Stage, done: int, total: int) -> None:
+    def progressed(self, stage: Stage, done: int, total: int) -> None:  # noqa: ARG002
         if self.task is not None:
             self.progress.update(self.task, completed=done, total=total)
         elif time.monotonic() - self.spoke_at > QUIET_SECONDS and total:
@@ -84,7 +84,8 @@ def headline(stage: str, result: Json) -> str:
         case "pretrain":
             return f"{result['parameters']:,} parameters, loss {result['loss']:.2f}"
         case "sft" if "validation_loss" in result:
-            return f"validation loss {result['validation_loss']:.3f} on {result['demonstrations']:,} texts"
+            loss, texts = result["validation_loss"], result["demonstrations"]
+            return f"validation loss {loss:.3f} after {texts:,} texts"
         case "sample":
             return f"{result['responses']:,} responses to {result['prompts']:,} prompts"
         case "label":

@@ -40,8 +40,7 @@ class Observer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage in a plan. `fingerprint` is None while it depends on stages that have to run first.
-    """
+    """A stage in a plan. `fingerprint` is None while it depends on stages that have to run first."""
 
     stage: Stage
     fingerprint: str | None
@@ -90,7 +89,7 @@ class Run:
             again = again or stage.name == self.begin
             missing = [need for need in self._needs(stage) if need not in ready]
             if missing:
-                steps.append(Step(stage, None, None, f"after {', '.join(missing)}"))
+                steps.append(Step(stage, None, None, f"after {missing[-1]}"))
                 continue
             fingerprint = self._fingerprint(stage, ready)
             done = StageFolder(self.folder / stage.name).completion(fingerprint)
@@ -133,7 +132,7 @@ class Run:
     ) -> Completion:
         path = folder.begin(fingerprint)
         inputs = self._inputs(stage, ready)
-        asked = {
+        asked: Json = {
             "stage": stage.name,
             "version": stage.version,
             "settings": stage.settings(self.config),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pipelines.artifacts import model_of
 from pipelines.config import RunConfig
 from rlhf.data.identity import Json, seed_from
 
@@ -40,7 +41,9 @@ class Work:
     @property
     def base_model(self) -> str | Path:
         """Where the model to align comes from: the pretrain stage, a folder or the hub."""
-        return self.inputs.get("pretrain", self.config.model.path or "")
+        if "pretrain" in self.inputs:
+            return model_of(self.inputs["pretrain"])
+        return self.config.model.path or ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,11 @@ def run_command(
     steps = run.plan()
     if any(step.runs for step in steps):
         from pipelines.trainer_fields import check_trainer_blocks
+        from rlhf.models.silence import silence_libraries
 
+        silence_libraries()
         check_trainer_blocks(config)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     if dry_run:
         _show_plan(console, config, steps)
         return ExitCode.DONE
@@ -72,8 +74,8 @@ def _show_end(console: Console, path: Path, config: RunConfig, summary: Json) ->
         )
     report = config.folder / "report.html"
     if report.exists():
-        console.print(f"The evidence:     {report}", soft_wrap=True)
+        console.print(f"The evidence:     {report}")
     if (config.folder / "round-1" / "sample" / "current").exists():
-        console.print(f"Rank by hand:     rlhf label {path}", soft_wrap=True)
+        console.print(f"Rank by hand:     rlhf label {path}")
     if "policies" in summary:
-        console.print(f"Talk to it:       rlhf chat {config.folder} --compare sft", soft_wrap=True)
+        console.print(f"Talk to it:       rlhf chat {config.folder} --compare sft")

@@ -1,6 +1,6 @@
 """DPO: the SFT policy, moved towards what the rankings of the train split prefer."""
 
-from pipelines.artifacts import read_ranked_of
+from pipelines.artifacts import model_of, read_ranked_of
 from pipelines.config import RunConfig
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
@@ -24,13 +24,13 @@ def run(work: Work) -> Json:
     model = work.config.model
     train, _ = tokenise_ranked(
         read_ranked_of(work.inputs["preferences"], "train"),
-        load_tokenizer(work.inputs["sft"]),
+        load_tokenizer(model_of(work.inputs["sft"])),
         model.max_tokens,
     )
     last = train_dpo(
-        work.inputs["sft"],
+        model_of(work.inputs["sft"]),
         train,
-        work.folder,
+        model_of(work.folder),
         trainer_settings(
             work.config.dpo.trainer, folder=work.folder, seed=work.seed("dpo"), dtype=model.dtype
         ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.artifacts import read_prompts_of, read_ranked_of
+from pipelines.artifacts import model_of, read_prompts_of, read_ranked_of
 from pipelines.config import RunConfig
 from pipelines.gold import preference_of
 from pipelines.stage import Stage, Work
@@ -103,15 +103,17 @@ class Bench:
         prompts = tuple(sorted(test, key=lambda p: p.id)[: config.evaluate.num_prompts])
         if not prompts:
             raise ValueError("the test split holds no prompt: raise prompts.shares.test")
-        tokenizer = load_tokenizer(work.inputs["sft"])
+        tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
         room = config.model.max_tokens - config.sample.max_new_tokens
         asked = tuple(
             Asked(p.id, tuple(fit_prompt(prompt_ids(tokenizer, p.messages), room)[0]))
             for p in prompts
         )
-        sft: PreTrainedModel = load_policy(work.inputs["sft"], config.model.dtype)
+        sft: PreTrainedModel = load_policy(model_of(work.inputs["sft"]), config.model.dtype)
         sft.to(device())  # type: ignore[arg-type]
-        scorer = Scorer.load(work.inputs["reward"], pad_token_id(tokenizer), config.model.dtype)
+        scorer = Scorer.load(
+            model_of(work.inputs["reward"]), pad_token_id(tokenizer), config.model.dtype
+        )
         return cls(work, prompts, asked, tokenizer, sft, scorer)
 
     def draw(self, policy: "PreTrainedModel", numbers: Sequence[int]) -> "list[list[Answer]]":
@@ -199,7 +201,7 @@ class Bench:
         from rlhf.evaluation.answers import kl_to
         from rlhf.models.loading import load_policy, pad_token_id
 
-        policy = load_policy(self.work.inputs[name], self.work.config.model.dtype)
+        policy = load_policy(model_of(self.work.inputs[name]), self.work.config.model.dtype)
         policy.to(self.sft.device)  # type: ignore[arg-type]
         drawn = self.draw(policy, [0])
         answers = [row[0] for row in drawn]

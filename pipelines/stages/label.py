@@ -35,8 +35,7 @@ def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes `rankings.jsonl`, the snapshot that later stages read; they never see the live store.
-    """
+    """Writes `rankings.jsonl`, the snapshot that later stages read; they never see the live store."""
     with Store(work.config.store) as store:
         campaign = open_campaign(store, work.config, work.inputs["prompts"], work.inputs["sample"])
         if work.config.labelers == "people":

@@ -2,7 +2,7 @@
 split.
 """
 
-from pipelines.artifacts import read_prompts_of
+from pipelines.artifacts import model_of, read_prompts_of
 from pipelines.config import RunConfig
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
@@ -29,17 +29,17 @@ def run(work: Work) -> Json:
         work.config.ppo.trainer, folder=work.folder, seed=work.seed("ppo"), dtype=model.dtype
     )
     room = model.max_tokens - PPOConfig(**arguments).response_length
-    tokenizer = load_tokenizer(work.inputs["sft"])
+    tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
     prompts = [
         PromptIds(prompt.id, tuple(fit_prompt(prompt_ids(tokenizer, prompt.messages), room)[0]))
         for prompt in read_prompts_of(work.inputs["prompts"])
         if prompt.split == "train"
     ]
     last = train_ppo(
-        work.inputs["sft"],
-        work.inputs["reward"],
+        model_of(work.inputs["sft"]),
+        model_of(work.inputs["reward"]),
         prompts,
-        work.folder,
+        model_of(work.folder),
         arguments,
         dtype=model.dtype,
         lora=model.lora,

@@ -1,5 +1,6 @@
 """Pretraining of the small decoder, where no model is given."""
 
+from pipelines.artifacts import model_of
 from pipelines.config import RunConfig
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
@@ -24,7 +25,7 @@ def run(work: Work) -> Json:
     asked = work.config.pretrain
     return pretrain(
         list(documents(asked.documents, seed=work.seed("documents"))),
-        work.folder,
+        model_of(work.folder),
         trainer_settings(asked.trainer, folder=work.folder, seed=work.seed("pretrain")),
         vocab_size=asked.vocab_size,
         hidden_size=asked.hidden_size,

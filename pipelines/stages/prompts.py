@@ -2,6 +2,7 @@
 content.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.config import RunConfig
@@ -37,12 +38,12 @@ def run(work: Work) -> Json:
         near_duplicate_threshold=settings.near_duplicate_threshold,
     )
     rows = [
-        {**prompt.to_json(), "split": divided.splits[prompt.id]}
+        replace(prompt, split=divided.splits[prompt.id]).to_json()
         for prompt in different.values()
         if prompt.id in divided.splits
     ]
     write_jsonl(work.folder / "prompts.jsonl", rows)
-    counts = {split: sum(row["split"] == split for row in rows) for split in SPLITS}
+    counts: Json = {split: sum(row["split"] == split for row in rows) for split in SPLITS}
     return {
         "prompts": len(rows),
         **counts,

@@ -2,7 +2,7 @@
 saw.
 """
 
-from pipelines.artifacts import read_ranked_of
+from pipelines.artifacts import model_of, read_ranked_of
 from pipelines.config import RunConfig
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
@@ -30,7 +30,7 @@ def run(work: Work) -> Json:
     from rlhf.reward.trainer import train_reward
 
     model = work.config.model
-    tokenizer = load_tokenizer(work.inputs["sft"])
+    tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
     data = {
         split: tokenise_ranked(
             read_ranked_of(work.inputs["preferences"], split), tokenizer, model.max_tokens
@@ -39,10 +39,10 @@ def run(work: Work) -> Json:
     }
     train, dropped = data["train"]
     normalisation = train_reward(
-        work.inputs["sft"],
+        model_of(work.inputs["sft"]),
         train,
         [(one.prompt, response) for one in train for response in one.responses],
-        work.folder,
+        model_of(work.folder),
         trainer_settings(
             work.config.reward.trainer,
             folder=work.folder,
@@ -56,7 +56,7 @@ def run(work: Work) -> Json:
         log=work.log,
         progress=work.progress,
     )
-    scorer = Scorer.load(work.folder, pad_token_id(tokenizer), model.dtype)
+    scorer = Scorer.load(model_of(work.folder), pad_token_id(tokenizer), model.dtype)
     result: Json = {
         "normalisation": {"mean": normalisation.mean, "std": normalisation.std},
         "dropped": {name: getattr(dropped, name) for name in dropped.__dataclass_fields__},

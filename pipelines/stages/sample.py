@@ -1,6 +1,6 @@
 """Responses to rank: K different ones for each prompt, sampled from the SFT policy."""
 
-from pipelines.artifacts import read_prompts_of
+from pipelines.artifacts import model_of, read_prompts_of
 from pipelines.config import RunConfig, SampleConfig
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json, seed_from
@@ -23,8 +23,8 @@ def run(work: Work) -> Json:
     from rlhf.models.loading import device, load_policy, load_tokenizer
 
     settings = work.config.sample
-    tokenizer = load_tokenizer(work.inputs["sft"])
-    model = load_policy(work.inputs["sft"], work.config.model.dtype).to(device())  # type: ignore[arg-type]
+    tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
+    model = load_policy(model_of(work.inputs["sft"]), work.config.model.dtype).to(device())  # type: ignore[arg-type]
     prompts = choose(read_prompts_of(work.inputs["prompts"]), settings.num_prompts)
     found: dict[str, dict[str, Response]] = {prompt.id: {} for prompt in prompts}
     replaced = 0

@@ -1,9 +1,8 @@
 """Supervised fine-tuning of the base model on the demonstrations of the train split."""
 
-import shutil
 from pathlib import Path
 
-from pipelines.artifacts import read_prompts_of
+from pipelines.artifacts import model_of, read_prompts_of
 from pipelines.config import RunConfig
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json, tree_sha256
@@ -40,7 +39,7 @@ def run(work: Work) -> Json:
         work.base_model,
         [prompt for prompt in prompts if prompt.split == "train"],
         [prompt for prompt in prompts if prompt.split == "validation"],
-        work.folder,
+        model_of(work.folder),
         trainer_settings(
             work.config.sft.trainer, folder=work.folder, seed=work.seed("sft"), dtype=model.dtype
         ),
@@ -57,8 +56,7 @@ def _adopt(work: Work) -> Json:
 
     model = work.config.model
     tokenizer = load_tokenizer(work.base_model, model.chat_template)
-    shutil.rmtree(work.folder / "checkpoints", ignore_errors=True)
-    save_whole(load_policy(work.base_model, model.dtype), tokenizer, work.folder)
+    save_whole(load_policy(work.base_model, model.dtype), tokenizer, model_of(work.folder))
     return {"demonstrations": 0, "note": "no demonstrations: the base model is the policy"}
 
 

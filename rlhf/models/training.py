@@ -2,6 +2,7 @@
 checkpoint.
 """
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable
@@ -21,6 +22,12 @@ from rlhf.data.identity import Json
 
 CHECKPOINTS = "checkpoints"
 WHOLE = "whole"
+# transformers 5.23 gave recomputation another name; the old one warns.
+CHECKPOINTING = next(
+    name
+    for name in ("activation_checkpointing", "gradient_checkpointing")
+    if name in {field.name for field in dataclasses.fields(TrainingArguments)}
+)
 
 
 class QuietTrainer(Trainer):
@@ -59,14 +66,12 @@ def trainer_settings(
         "bf16": dtype == "bfloat16",
         "use_cpu": not torch.cuda.is_available(),
         "dataloader_pin_memory": False,
-        "gradient_checkpointing": False,
+        CHECKPOINTING: False,
         **(defaults or {}),
         **trainer,
     }
     if "save_steps" in trainer and "save_strategy" not in trainer:
         settings["save_strategy"] = "steps"
-    if "gradient_checkpointing" not in trainer and "activation_checkpointing" in trainer:
-        del settings["gradient_checkpointing"]
     return settings
 
 

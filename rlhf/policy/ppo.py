@@ -279,7 +279,7 @@ def train_ppo(
     """Trains a policy against a reward model with PPO; reference and start are the folder `policy`.
 
     Returns the last logged numbers; saves the policy in `output` and the value model in
-    `output/value`.
+    `value` beside it.
     """
     tokenizer = load_tokenizer(policy)
     assert isinstance(tokenizer.pad_token_id, int)
@@ -300,5 +300,5 @@ def train_ppo(
     last = fit(trainer, log=log, progress=progress)
     trained: Any = trainer.model
     save_whole(trained.policy, tokenizer, output)
-    save_whole(trained.value_model, tokenizer, output / "value")
+    save_whole(trained.value_model, tokenizer, output.parent / "value")
     return last

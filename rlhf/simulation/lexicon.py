@@ -89,26 +89,13 @@ THINGS: dict[str, tuple[str, str]] = {
     "greenhouse": ("A greenhouse keeps plants warm in winter.", "Tomatoes grow there in March."),
     "anchor": ("An anchor keeps a ship in one place.", "It digs into the sea floor."),
     "battery": ("A battery stores power for later.", "Your phone needs one to run."),
-    "pulley": ("A pulley helps to lift heavy loads.", "Builders hang it above a wall."),
-    "sundial": ("A sundial tells time by a shadow.", "It does not work on cloudy days."),
-    "dam": ("A dam holds back a river.", "Its water can make power for a town."),
     "microscope": ("A microscope shows very small things.", "You can see the cells of a leaf."),
-    "parachute": ("A parachute slows down a fall.", "It opens high above the ground."),
-    "periscope": (
-        "A periscope lets you look around a corner.",
-        "Two small mirrors bend the light.",
-    ),
     "windmill": ("A windmill turns wind into work.", "Long ago it ground wheat to flour."),
-    "elevator": ("An elevator moves people between floors.", "A strong cable pulls the cabin."),
     "helmet": ("A helmet protects your head.", "Riders wear it in case they crash."),
-    "filter": ("A filter takes dirt out of water.", "Sand and coal catch the small bits."),
     "calendar": ("A calendar shows the days of a year.", "You can mark a birthday on it."),
     "passport": ("A passport proves who you are.", "You show it at the border."),
     "recipe": ("A recipe says how to cook a dish.", "It lists what you need to buy."),
-    "siren": ("A siren warns people with a loud sound.", "Fire trucks use it in traffic."),
     "ladder": ("A ladder lets you climb up high.", "Painters lean it on a house."),
-    "canal": ("A canal is a river that people dug.", "Boats use it to reach a city."),
-    "harbour": ("A harbour gives ships a safe place.", "Walls of stone keep the waves out."),
     "satellite": ("A satellite flies around the earth.", "It sends back pictures of the weather."),
 }
 
@@ -156,14 +143,6 @@ TASKS: dict[str, tuple[str, str]] = {
         "Mix warm water with a little vinegar.",
         "Wipe the glass dry with an old newspaper.",
     ),
-    "write a letter": (
-        "Say in the first line why you write.",
-        "Read it aloud once before you send it.",
-    ),
-    "stay awake at work": (
-        "Walk around the block at noon.",
-        "Drink a glass of cold water each hour.",
-    ),
     "cook rice": (
         "Rinse the rice until the water is clear.",
         "Use two cups of water for each cup of rice.",
@@ -176,14 +155,9 @@ TASKS: dict[str, tuple[str, str]] = {
         "Roll your shirts so that they take less room.",
         "Put the heavy shoes at the bottom.",
     ),
-    "calm a baby": ("Hold the baby close to your chest.", "Hum one low note again and again."),
     "remove a stain": (
         "Cover the stain with salt at once.",
         "Rinse it with cold water after an hour.",
-    ),
-    "find a lost key": (
-        "Think of the last door that you opened.",
-        "Search one room at a time from left to right.",
     ),
     "sharpen a knife": (
         "Pull the blade along a wet stone.",
@@ -191,28 +165,15 @@ TASKS: dict[str, tuple[str, str]] = {
     ),
     "plan a party": ("Fix the day and invite ten friends.", "Ask each guest to bring one dish."),
     "start running": ("Run one minute and walk two.", "Do this three times a week."),
-    "read faster": (
-        "Move a finger under the line as you read.",
-        "Skip the parts that you know already.",
-    ),
-    "warm up a cold room": (
-        "Hang thick curtains at the windows.",
-        "Lay a carpet on the bare floor.",
-    ),
     "fix a flat tire": ("Take the wheel off and find the hole.", "Glue a patch on the dry rubber."),
     "make good coffee": (
         "Grind the beans just before you brew.",
         "Let the water cool for one minute.",
     ),
-    "speak in public": (
-        "Practice the first two lines by heart.",
-        "Look at one friendly face in the back.",
-    ),
     "paint a wall": (
         "Cover the floor with old sheets.",
         "Paint the edges first and then the middle.",
     ),
-    "store onions": ("Keep the onions in a dark dry place.", "Do not put them next to potatoes."),
 }
 
 TIPS_FRAMES = (
