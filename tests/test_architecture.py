@@ -59,7 +59,9 @@ def imported(path: Path) -> set[str]:
 
 
 def room_of(module: str) -> str | None:
-    return next((room for room in MAY_IMPORT if module == room or module.startswith(room + ".")), None)
+    return next(
+        (room for room in MAY_IMPORT if module == room or module.startswith(room + ".")), None
+    )
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)

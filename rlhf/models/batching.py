@@ -4,7 +4,7 @@ Rows are prompt then response, padded on the left, with position ids that start 
 real token, so that padding changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 LOGPROB_CHUNK_TOKENS = 1024
+CHUNK_ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,15 @@ class Rows:
             self.response_mask[index],
         )
 
+    def columns(self, start: int) -> "Rows":
+        """The rows without their first `start` columns."""
+        return Rows(
+            self.input_ids[:, start:],
+            self.attention_mask[:, start:],
+            self.position_ids[:, start:],
+            self.response_mask[:, start:],
+        )
+
 
 def make_rows(
     prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], pad_token_id: int
@@ -59,6 +69,27 @@ def make_rows(
         response[row, width - len(r) :] = 1
     positions = (attention.cumsum(1) - 1).clamp(min=0)
     return Rows(input_ids, attention, positions, response)
+
+
+def by_length(rows: Rows, size: int) -> Iterator[tuple[torch.Tensor, Rows]]:
+    """The rows in chunks of at most `size`, shortest first, each cut to its own width; and where
+    each row stood.
+
+    Padding costs as much as text: chunks of like length leave most of it out.
+    """
+    lengths = rows.attention_mask.sum(1)
+    for index in lengths.sort(stable=True).indices.split(size):
+        start = rows.input_ids.shape[1] - int(lengths[index].max())
+        yield index, rows[index].columns(start)
+
+
+def per_row(
+    compute: Callable[[Rows], torch.Tensor], rows: Rows, size: int = CHUNK_ROWS
+) -> torch.Tensor:
+    """`compute` on chunks of like length, one number a row, put back in order: (B,)."""
+    pieces = [(index, compute(chunk)) for index, chunk in by_length(rows, size)]
+    order = torch.cat([index for index, _ in pieces])
+    return torch.cat([values for _, values in pieces])[order.argsort()]
 
 
 def hidden_states(model: PreTrainedModel, rows: Rows) -> torch.Tensor:

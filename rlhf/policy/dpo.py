@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel, TrainingArguments
 
 from rlhf.data.identity import Json
-from rlhf.models.batching import make_rows, response_logprobs
+from rlhf.models.batching import make_rows, per_row, response_logprobs
 from rlhf.models.loading import (
     add_adapters,
     device,
@@ -55,7 +55,7 @@ class DPOTrainer(QuietTrainer):
         batch: RankedBatch = inputs["batch"]
         on = self.args.device
         better, worse, weight = batch.better.to(on), batch.worse.to(on), batch.weight.to(on)
-        logprobs = response_logprobs(model, batch.rows.to(on)).sum(1)  # (N,)
+        logprobs = per_row(lambda rows: response_logprobs(model, rows).sum(1), batch.rows.to(on))
         rewards = self.beta * (logprobs - self.reference_logprobs[batch.positions].to(on))
         loss = kwise_loss(rewards, better, worse, weight)
         if model.training:

@@ -190,8 +190,10 @@ class PPOTrainer(QuietTrainer):
         chosen = self._mini_batch(number, update, len(inputs))
         tokens = self._rollout.rows.response_mask[chosen].sum()
         total = torch.zeros((), device=self.args.device)
-        for micro in chosen.split(self.config.per_device_train_batch_size):
-            loss = self._loss(inner, self._rollout[micro], tokens)
+        lengths = self._rollout.rows.attention_mask.sum(1)[chosen]
+        in_order = chosen[lengths.sort(stable=True).indices]
+        for micro in in_order.split(self.config.per_device_train_batch_size):
+            loss = self._loss(inner, self._rollout[micro].trimmed(), tokens)
             self.accelerator.backward(loss)
             total += loss.detach()
         return total

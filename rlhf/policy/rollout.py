@@ -43,6 +43,20 @@ class Rollout:
     def __getitem__(self, index: torch.Tensor) -> "Rollout":
         return Rollout(*(getattr(self, field.name)[index] for field in fields(self)))
 
+    def trimmed(self) -> "Rollout":
+        """Without the columns that are padding in every row."""
+        start = self.rows.input_ids.shape[1] - int(self.rows.attention_mask.sum(1).max())
+        return Rollout(
+            self.rows.columns(start),
+            self.logprobs[:, start:],
+            self.kl[:, start:],
+            self.values[:, start:],
+            self.advantages[:, start:],
+            self.returns[:, start:],
+            self.scores,
+            self.finished,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Roller:

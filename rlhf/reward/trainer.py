@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel, TrainingArguments
 
 from rlhf.data.identity import Json
+from rlhf.models.batching import per_row
 from rlhf.models.loading import add_adapters, load_scorer, load_tokenizer, save_whole
 from rlhf.models.lora import LoraSettings
 from rlhf.models.training import QuietTrainer, fit
@@ -63,7 +64,7 @@ class RewardTrainer(QuietTrainer):
     ) -> Any:
         batch: RankedBatch = inputs["batch"]
         device = self.args.device
-        scores = score_rows(model, batch.rows.to(device))
+        scores = per_row(lambda rows: score_rows(model, rows), batch.rows.to(device))
         better, worse = batch.better.to(device), batch.worse.to(device)
         loss = kwise_loss(scores, better, worse, batch.weight.to(device))
         return (loss, {"scores": scores}) if return_outputs else loss

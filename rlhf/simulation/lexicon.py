@@ -9,19 +9,13 @@ PRODUCTS = [
     "kettle",
     "lamp",
     "chair",
-    "clock",
     "radio",
-    "jacket",
     "mirror",
     "blanket",
-    "toaster",
     "backpack",
-    "umbrella",
-    "keyboard",
     "bicycle",
     "tent",
     "camera",
-    "carpet",
 ]
 
 # problem: what the customer says, and the two sentences that solve it
@@ -70,6 +64,11 @@ SUPPORT_FRAMES = (
     "Hi there. {c}",
     "{c} I would like an answer today.",
     "I wrote to you before. {c}",
+    "{c} This is the second time.",
+    "Dear team, {c}",
+    "{c} Who can help me?",
+    "{c} Thanks for your help.",
+    "I have a problem. {c}",
 )
 
 THINGS: dict[str, tuple[str, str]] = {
@@ -86,15 +85,9 @@ THINGS: dict[str, tuple[str, str]] = {
         "With it you can see the moon in detail.",
     ),
     "lighthouse": ("A lighthouse warns ships of rocks.", "Its light turns all night long."),
-    "greenhouse": ("A greenhouse keeps plants warm in winter.", "Tomatoes grow there in March."),
-    "anchor": ("An anchor keeps a ship in one place.", "It digs into the sea floor."),
     "battery": ("A battery stores power for later.", "Your phone needs one to run."),
-    "microscope": ("A microscope shows very small things.", "You can see the cells of a leaf."),
     "windmill": ("A windmill turns wind into work.", "Long ago it ground wheat to flour."),
-    "helmet": ("A helmet protects your head.", "Riders wear it in case they crash."),
     "calendar": ("A calendar shows the days of a year.", "You can mark a birthday on it."),
-    "passport": ("A passport proves who you are.", "You show it at the border."),
-    "recipe": ("A recipe says how to cook a dish.", "It lists what you need to buy."),
     "ladder": ("A ladder lets you climb up high.", "Painters lean it on a house."),
     "satellite": ("A satellite flies around the earth.", "It sends back pictures of the weather."),
 }
@@ -122,14 +115,11 @@ EXPLAIN_FRAMES = (
     "Teach me about the {x}.",
     "Is a {x} useful?",
     "A friend has a {x}. What can one do with it?",
+    "I saw a {x} on a trip. What was it for?",
+    "We found a picture of a {x}. Explain it.",
 )
 
 TASKS: dict[str, tuple[str, str]] = {
-    "keep bread fresh": (
-        "Put the bread in a paper bag.",
-        "Freeze what you will not eat in two days.",
-    ),
-    "sleep better": ("Go to bed at the same hour each night.", "Leave your phone in another room."),
     "learn new words": (
         "Write five words on cards each morning.",
         "Say each one aloud before you turn the card.",
@@ -139,10 +129,6 @@ TASKS: dict[str, tuple[str, str]] = {
         "Move a small sum to savings on pay day.",
     ),
     "grow basil": ("Give the basil six hours of sun.", "Water it when the top of the soil is dry."),
-    "clean a window": (
-        "Mix warm water with a little vinegar.",
-        "Wipe the glass dry with an old newspaper.",
-    ),
     "cook rice": (
         "Rinse the rice until the water is clear.",
         "Use two cups of water for each cup of rice.",
@@ -151,20 +137,11 @@ TASKS: dict[str, tuple[str, str]] = {
         "Give the dog a treat right after it sits.",
         "Practice ten minutes twice a day.",
     ),
-    "pack a suitcase": (
-        "Roll your shirts so that they take less room.",
-        "Put the heavy shoes at the bottom.",
-    ),
-    "remove a stain": (
-        "Cover the stain with salt at once.",
-        "Rinse it with cold water after an hour.",
-    ),
     "sharpen a knife": (
         "Pull the blade along a wet stone.",
         "Keep the same small angle on both sides.",
     ),
     "plan a party": ("Fix the day and invite ten friends.", "Ask each guest to bring one dish."),
-    "start running": ("Run one minute and walk two.", "Do this three times a week."),
     "fix a flat tire": ("Take the wheel off and find the hole.", "Glue a patch on the dry rubber."),
     "make good coffee": (
         "Grind the beans just before you brew.",
@@ -210,10 +187,6 @@ PEOPLE = [
     "Peter",
     "Lucia",
     "Hugo",
-    "Mira",
-    "Felix",
-    "Nora",
-    "Simon",
 ]
 
 GIFTS: dict[str, tuple[str, str]] = {
@@ -224,11 +197,7 @@ GIFTS: dict[str, tuple[str, str]] = {
     "flowers": ("The flowers stand on my desk.", "Their smell fills the whole room."),
     "cake": ("The cake was gone in ten minutes.", "My kids asked for more of it."),
     "painting": ("The painting hangs over my bed.", "I see new colours in it each day."),
-    "gloves": ("The gloves fit my hands just right.", "I can even type with them on."),
-    "record": ("I play the record on Friday nights.", "The second song is my favourite."),
-    "plant": ("The plant has two new leaves.", "It likes the light in my kitchen."),
     "pen": ("I wrote this note with the pen.", "It glides over the paper."),
-    "basket": ("The basket holds all my apples.", "You can see that it was made by hand."),
 }
 
 THANKS_FRAMES = (
@@ -240,6 +209,12 @@ THANKS_FRAMES = (
     "What can I write to {p} about the {x}?",
     "The {x} came from {p}. Write a card for me.",
     "A kind note to {p} for the {x}, please.",
+    "Help me thank {p}. It is about the {x}.",
+    "{p} sent me a {x}. What do I reply?",
+    "I want to thank {p} for the {x}.",
+    "Write to {p} that I like the {x}.",
+    "My friend {p} gave me a {x}. I need a reply.",
+    "Say thanks to {p}. The {x} made my day.",
 )
 
 # What names the topic, first line of a good answer, by family.

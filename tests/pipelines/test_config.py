@@ -1,0 +1,163 @@
+"""Configs: every shipped one loads, every fault is one sentence that names it, every field changes
+something.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import RunConfig, load_config
+from pipelines.graph import STAGES, check_stage, stages_of
+from pipelines.trainer_fields import check_trainer_blocks
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "pipelines" / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_configs_load_and_their_trainer_blocks_are_known(path: Path) -> None:
+    config = load_config(path)
+    check_trainer_blocks(config)
+    assert {stage.name for stage in stages_of(config)} >= {"prompts", "sft", "reward", "report"}
+
+
+def test_overrides_are_read_as_yaml_and_checked() -> None:
+    config = load_config(
+        SHIPPED[0], ["labelers=people", "sample.num_responses=9", "evaluate.best_of=[2, 8]"]
+    )
+    assert config.labelers == "people"
+    assert config.sample.num_responses == 9
+    assert config.evaluate.best_of == (2, 8)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["smaple.num_prompts=3"], r"unknown key 'smaple'; did you mean 'sample'\?"),
+        (["sample.num_prompt=3"], r"unknown key 'sample.num_prompt'; did you mean 'num_prompts'\?"),
+        (["label.crew.carefull=3"], r"did you mean 'careful'\?"),
+        (["sample.num_prompts=many"], r"sample.num_prompts: .*integer.*'many'"),
+        (["sample.num_responses=1"], r"sample.num_responses: .*2.*got 1"),
+        (["prompts.shares.train=0.9"], r"prompts.shares: train, validation and test sum to 1.2"),
+        (["labelers=robots"], r"labelers: .*'simulated' or 'people'"),
+        (["name=../escape"], r"name: "),
+        (["dpo.enabled=false", "ppo.enabled=false"], r"both false"),
+        (["sample"], r"'sample' is no override: write section.key=value"),
+        (["seed.deeper=1"], r"seed holds a value, not a section"),
+        (["model.path=some/model", "prompts.source=x.jsonl"], r"simulated labelers do not know"),
+        (["prompts.source=x.jsonl"], r"prompts.source must be built-in"),
+    ],
+)
+def test_a_fault_is_one_sentence_that_names_it(overrides: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said) as raised:
+        load_config(ROOT / "pipelines/configs/quickstart.yaml", overrides)
+    assert "\n" not in str(raised.value)
+
+
+def test_files_that_are_no_config(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no config file at"):
+        load_config(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("name: [x")
+    with pytest.raises(ValueError, match="is not YAML") as raised:
+        load_config(broken)
+    assert "\n" not in str(raised.value)
+    broken.write_text("- a list")
+    with pytest.raises(ValueError, match="must hold sections"):
+        load_config(broken)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "sft.trainer.learning_rat=1",
+            r"sft.trainer.learning_rat for SFTConfig; did you mean 'learning_rate'",
+        ),
+        ("ppo.trainer.kl_coeff=1", r"ppo.trainer.kl_coeff for PPOConfig; did you mean 'kl_coef'"),
+        ("dpo.trainer.seed=1", r"dpo.trainer.seed is set by the run itself"),
+    ],
+)
+def test_trainer_blocks_are_checked_against_the_trainers(override: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_trainer_blocks(load_config(ROOT / "pipelines/configs/quickstart.yaml", [override]))
+
+
+# A changed value for every field of ours, and the stages whose settings it must change.
+CHANGES = {
+    "seed": ("18", "prompts"),
+    "labelers": ("people", "label"),
+    "prompts.source": ("x.jsonl", "prompts"),
+    "prompts.hub_split": ("test", "prompts"),
+    "prompts.count": ("99", "prompts"),
+    "prompts.shares": ("{train: 0.5, validation: 0.2, test: 0.3}", "prompts"),
+    "prompts.near_duplicate_threshold": ("0.5", "prompts"),
+    "model.path": ("a/b", "sft"),
+    "model.chat_template": ("plain-turns", "sft"),
+    "model.dtype": ("bfloat16", "sft"),
+    "model.lora": ("{r: 4}", "reward"),
+    "model.max_tokens": ("200", "pretrain"),
+    "pretrain.documents": ("200", "pretrain"),
+    "pretrain.vocab_size": ("500", "pretrain"),
+    "pretrain.hidden_size": ("64", "pretrain"),
+    "pretrain.num_layers": ("2", "pretrain"),
+    "pretrain.trainer": ("{}", "pretrain"),
+    "sft.trainer": ("{}", "sft"),
+    "sample.num_prompts": ("9", "sample"),
+    "sample.num_responses": ("3", "sample"),
+    "sample.max_new_tokens": ("9", "sample"),
+    "sample.temperature": ("0.5", "sample"),
+    "sample.top_p": ("0.5", "sample"),
+    "label.store": ("elsewhere.db", "label"),
+    "label.overlap": ("2", "label"),
+    "label.overlap_share": ("0.9", "label"),
+    "label.guidelines": ("Rank.", "label"),
+    "label.crew": ("{careful: 1}", "label"),
+    "reward.trainer": ("{}", "reward"),
+    "dpo.beta": ("0.3", "dpo"),
+    "dpo.trainer": ("{}", "dpo"),
+    "ppo.trainer": ("{total_episodes: 64}", "ppo"),
+    "evaluate.num_prompts": ("9", "evaluate"),
+    "evaluate.best_of": ("[2]", "evaluate"),
+    "evaluate.judge": ("reward", "evaluate"),
+    "evaluate.num_samples_shown": ("1", "evaluate"),
+}
+# Read elsewhere than in a stage's settings: where things lie, how fast, who mirrors, what is on.
+ELSEWHERE = {
+    "name",
+    "runs_dir",
+    "sample.batch_size",
+    "label.min_rankings",
+    "dpo.enabled",
+    "ppo.enabled",
+    "wandb",
+}
+
+
+def test_every_field_changes_some_stage_or_is_known_to_be_read_elsewhere() -> None:
+    fields = set()
+    for name, field in RunConfig.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", None)
+        if name == "wandb" or inner is None:
+            fields.add(name)
+        else:
+            fields |= {f"{name}.{key}" for key in inner}
+    assert fields == set(CHANGES) | ELSEWHERE
+    base = load_config(ROOT / "pipelines/configs/quickstart.yaml")
+    by_name = {stage.name: stage for stage in STAGES}
+    for key, (value, stage) in CHANGES.items():
+        override = [f"{key}={value}"]
+        if key == "prompts.source":
+            override += ["model.path=a/b", "labelers=people"]
+        changed = load_config(ROOT / "pipelines/configs/quickstart.yaml", override)
+        assert by_name[stage].settings(changed) != by_name[stage].settings(base), key
+
+
+def test_stages_are_in_an_order_in_which_each_finds_what_it_needs() -> None:
+    seen: set[str] = set()
+    for stage in STAGES:
+        assert set(stage.needs) <= seen, stage.name
+        seen.add(stage.name)
+    with pytest.raises(ValueError, match=re.escape("no stage named 'rewrad': choose from prompts")):
+        check_stage("rewrad")

@@ -1,0 +1,218 @@
+"""The loop, run for real on a tiny config: killed, resumed, repeated, changed, waited for."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rlhf.feedback.store import Store
+from rlhf.tracking.run_folder import Completion, StageFolder, owned
+
+ROOT = Path(__file__).parents[2]
+TINY = Path(__file__).parent / "tiny.yaml"
+# Runs the shipped runner, and kills its own process with -9 when a stage has come to a given step.
+KILLER = """
+import os, signal, sys
+from pathlib import Path
+from pipelines.config import load_config
+from pipelines.runner import Observer, Run
+stage_name, step, runs_dir = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+class Killer(Observer):
+    def progressed(self, stage, done, total):
+        if stage.name == stage_name and done >= step:
+            os.kill(os.getpid(), signal.SIGKILL)
+Run(load_config(Path({config!r}), ["runs_dir=" + runs_dir]), observer=Killer()).execute()
+"""
+
+
+def rlhf(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipelines.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240)
+
+
+def completed(run: Path) -> dict[str, Completion]:
+    found = {}
+    for root in sorted((run / "round-1").iterdir()):
+        current = StageFolder(root).current()
+        if current is not None:
+            done = StageFolder(root).completion(current.name)
+            assert done is not None
+            found[root.name] = done
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed."""
+    runs = tmp_path_factory.mktemp("runs")
+    ran = rlhf("run", TINY, f"runs_dir={runs}")
+    assert ran.returncode in {0, 3, 4}, ran.stderr
+    assert "Verdict:" in ran.stdout
+    assert "rlhf label" in ran.stdout
+    assert "rlhf chat" in ran.stdout
+    return runs / "tiny"
+
+
+def test_the_whole_loop_leaves_its_evidence(whole: Path) -> None:
+    summary = json.loads((whole / "summary.json").read_text())
+    assert summary["rankings"] > 20
+    assert summary["pairs"] > 20
+    assert 0 <= summary["agreement_with_ties"] <= summary["agreement_strict"] <= 1
+    model = summary["reward_model"]
+    assert model["accuracy_low"] <= model["accuracy"] <= model["accuracy_high"]
+    assert 0 <= model["length_baseline"] <= 1
+    assert 0.4 < model["ceiling"] <= 1
+    assert set(summary["policies"]) == {"sft", "dpo", "ppo", "best_of_2", "longest_of_2"}
+    for name, row in summary["policies"].items():
+        assert row["win_rate_low"] <= row["win_rate"] <= row["win_rate_high"]
+        assert row["mean_tokens"] <= 12
+        assert ("kl" in row) != ("kl_bound" in row), name
+    assert summary["policies"]["sft"]["kl"] == 0
+    assert (whole / "report.html").read_text().startswith("<!doctype html>")
+    for stage, done in completed(whole).items():
+        folder = whole / "round-1" / stage / done.fingerprint
+        assert json.loads((folder / "config.json").read_text())["stage"] == stage
+        assert json.loads((folder / "environment.json").read_text())["packages"]["torch"]
+        assert not (folder / "checkpoints").exists()
+
+
+def test_a_second_run_skips_everything_without_torch(whole: Path) -> None:
+    before = completed(whole)
+    code = (
+        "import sys; from pathlib import Path; from pipelines.commands.run import run_command;"
+        f"run_command(Path({str(TINY)!r}), ['runs_dir={whole.parent}'], until=None, begin=None,"
+        "dry_run=False); assert 'torch' not in sys.modules"
+    )
+    start = time.monotonic()
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 0, ran.stderr
+    assert time.monotonic() - start < 10
+    assert ran.stdout.count("kept") == len(before) == 11
+    assert completed(whole) == before
+
+
+def test_killed_four_times_it_equals_the_run_never_killed(whole: Path, tmp_path: Path) -> None:
+    finished: dict[str, Completion] = {}
+    for stage, step in [("pretrain", 7), ("label", 9), ("dpo", 5), ("ppo", 11)]:
+        code = KILLER.format(config=str(TINY))
+        ran = subprocess.run(
+            [sys.executable, "-c", code, stage, str(step), str(tmp_path)],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
+        assert ran.returncode == -signal.SIGKILL, ran.stderr
+        now = completed(tmp_path / "tiny")
+        assert stage not in now
+        assert {name: now[name] for name in finished} == finished, (
+            "something complete was done twice"
+        )
+        finished = now
+    checkpoints = list((tmp_path / "tiny" / "round-1" / "ppo").glob("*/checkpoints/*/whole"))
+    assert checkpoints, "the interrupted stage had nothing to resume from"
+    assert rlhf("run", TINY, f"runs_dir={tmp_path}").returncode in {0, 3, 4}
+    ours, theirs = completed(tmp_path / "tiny"), completed(whole)
+    for stage in theirs:
+        assert ours[stage].digest == theirs[stage].digest, stage
+        assert ours[stage].result == theirs[stage].result, stage
+
+
+def test_another_config_writes_beside_and_going_back_costs_nothing(whole: Path) -> None:
+    before = completed(whole)
+    planned = rlhf("run", TINY, f"runs_dir={whole.parent}", "dpo.beta=0.2", "--dry-run").stdout
+    assert "run   dpo          changed: dpo.beta (last time" in planned
+    assert "keep  reward" in planned
+    assert "run   evaluate     after dpo" in planned
+    ran = rlhf("run", TINY, f"runs_dir={whole.parent}", "dpo.beta=0.2", "--until", "dpo")
+    assert ran.returncode == 0, ran.stderr
+    changed = completed(whole)
+    assert changed["dpo"].fingerprint != before["dpo"].fingerprint
+    assert changed["reward"] == before["reward"]
+    again = rlhf("run", TINY, f"runs_dir={whole.parent}", "--until", "dpo")
+    assert "done" not in again.stdout
+    assert completed(whole)["dpo"] == before["dpo"]
+    status = rlhf("status", whole).stdout
+    assert "+1 other" in status
+    cleaned = rlhf("clean", whole, "--yes")
+    assert "Removed 1 folders" in cleaned.stdout
+    assert completed(whole) == before
+
+
+def test_from_does_a_stage_again_beside_what_is_there(whole: Path) -> None:
+    before = completed(whole)["preferences"]
+    ran = rlhf(
+        "run", TINY, f"runs_dir={whole.parent}", "--from", "preferences", "--until", "preferences"
+    )
+    assert ran.returncode == 0, ran.stderr
+    again = completed(whole)["preferences"]
+    assert again.fingerprint == f"{before.fingerprint}-2"
+    assert again.digest == before.digest
+
+
+def test_only_one_process_owns_a_run(whole: Path) -> None:
+    with owned(whole):
+        ran = rlhf("run", TINY, f"runs_dir={whole.parent}")
+    assert ran.returncode == 2
+    assert f"is in use by process {os.getpid()}" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_run_waits_for_people_and_goes_on_with_their_rankings(whole: Path) -> None:
+    words = ("run", TINY, f"runs_dir={whole.parent}", "labelers=people", "--until", "preferences")
+    waiting = rlhf(*words)
+    assert waiting.returncode == 5
+    assert "0 of 5 rankings are there" in waiting.stderr
+    with Store(whole / "rankings.db") as store:
+        (campaign,) = (one for one in store.campaigns() if "/people/" in one.name)
+        for number in range(6):
+            task = store.claim(campaign, "ada")
+            assert task is not None
+            store.submit(task.item_id, "ada", [[r] for r in task.shown], submission_id=f"s{number}")
+    assert rlhf(*words).returncode == 0
+    assert completed(whole)["label"].result["rankings"] == 6
+    with Store(whole / "rankings.db") as store:
+        task = store.claim(campaign, "ada")
+        assert task is not None
+        store.submit(task.item_id, "ada", [list(task.shown)], submission_id="one more")
+    assert "what it reads from outside changed" in rlhf(*words, "--dry-run").stdout
+    assert rlhf("run", TINY, f"runs_dir={whole.parent}").returncode in {0, 3, 4}
+
+
+def test_chat_answers_and_compares(whole: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", "chat", str(whole), "--compare", "sft"],
+        input="What is a magnet for?\n/new\nHow do I cook rice?\n",
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("\n  sft: ") == 2
+    unknown = rlhf("chat", whole, "--policy", "gpt")
+    assert unknown.returncode == 2
+    assert "no policy named 'gpt'" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("run", "none.yaml"), 2, "no config file at none.yaml"),
+        (("status", "nowhere"), 2, "no run at nowhere"),
+        (("run", str(TINY), "--until", "rewrad"), 2, "no stage named 'rewrad'"),
+        (("label", str(TINY), "runs_dir=nowhere"), 2, "has no responses to rank yet"),
+        (("import", "none.jsonl", "--into", "x.db"), 2, "none.jsonl"),
+    ],
+)
+def test_a_mistake_is_one_sentence_without_a_traceback(
+    words: tuple[str, ...], code: int, said: str, tmp_path: Path
+) -> None:
+    ran = rlhf(*words)
+    assert ran.returncode == code
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.stderr.strip().count("\n") == 0
