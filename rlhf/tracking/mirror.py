@@ -9,40 +9,22 @@ import logging
 import math
 import numbers
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel
+from typing import Any
 
 from rlhf.data.identity import Json, content_id
 from rlhf.data.jsonl import read_jsonl, write_jsonl
 from rlhf.data.privacy import scrub
-from rlhf.tracking.account import logged_in, start_wandb, stop_wandb
 from rlhf.tracking.outputs import as_artifact, plain_name, record_output, scrubbed, upstream
+from rlhf.tracking.wandb_run import WandbSettings, end_run, first_line, publish, start_run
 
-INIT_SECONDS = 8.0
-FINISH_SECONDS = 60.0
-FINISH_WITH_MODELS_SECONDS = 3600.0
+__all__ = ["Mirror", "WandbSettings", "open_mirror"]
+
 EVERY_STEP = "_every_step"
 
 log = logging.getLogger(__name__)
-# Servers that did not answer: later stages of this process go offline without waiting again.
-_unreachable: set[str] = set()
-
-
-class WandbSettings(BaseModel, extra="forbid"):
-    """How a run is mirrored. `auto` is online where an account is set up and WANDB_MODE says
-    nothing else; the environment's `offline` and `disabled` win over `mode`.
-    """
-
-    enabled: bool = True
-    project: str = "rlhf"
-    entity: str | None = None
-    mode: Literal["auto", "online", "offline"] = "auto"
-    upload_models: bool = False
 
 
 class Mirror:
@@ -76,7 +58,7 @@ class Mirror:
         """Ends the mirror; what follows is not mirrored."""
         self._safely("tables", self._log_every_step)
         self._safely("summary", lambda: self.run.summary.update(scrubbed(summary)))
-        self._safely("end", lambda: _end(self.run, exit_code))
+        self._safely("end", lambda: end_run(self.settings, self.run, exit_code))
         self.run = None
 
     def _log(self, values: Json, step: int | None) -> None:
@@ -126,12 +108,9 @@ class Mirror:
         for used in uses:
             source = upstream(self.folder.resolve().parents[2], used)
             if source is not None:
-                # `Run.use_artifact` refuses offline and waits for the server online. This is
-                # what it does with an artifact that is not uploaded yet, without the wait.
-                self.run._log_artifact(
-                    as_artifact(source), aliases=[source.parents[2].name], use_after_commit=True
-                )
-        self.run.log_artifact(as_artifact(listed), aliases=["latest", self.folder.name[:128]])
+                version = source.parents[2].name
+                publish(self.run, as_artifact(source), aliases=[version], uses=True)
+        publish(self.run, as_artifact(listed), aliases=["latest", self.folder.name[:128]])
 
     def _safely(self, what: str, act: Callable[[], object]) -> None:
         if self.run is None:
@@ -149,7 +128,7 @@ class Mirror:
                 "everything.",
                 self.stage,
                 what,
-                _first_line(error),
+                first_line(error),
             )
 
 
@@ -183,87 +162,10 @@ def open_mirror(
         "dir": str(mirror.folder),
     }
     try:
-        mirror.run = _start(settings, identity)
+        mirror.run = start_run(settings, identity)
     except Exception as error:  # noqa: BLE001 - no fault of a mirror may end a stage
         mirror._warn("start", error)
     return mirror
-
-
-def _start(settings: WandbSettings, identity: Json) -> Any:
-    base_url = start_wandb()
-    if base_url not in _unreachable and _online(settings):
-        before = _attempts(identity)
-        try:
-            return _init(settings, identity, "online")
-        except Exception as error:  # noqa: BLE001 - the server may be at fault in any way
-            _unreachable.add(base_url)
-            stop_wandb()
-            start_wandb()
-            # Nothing was logged in it yet; left there, it would look like a run to upload.
-            for attempt in _attempts(identity) - before:
-                shutil.rmtree(attempt)
-            log.warning(
-                "W&B at %s could not be reached (%s): this run is logged offline.",
-                base_url,
-                _first_line(error),
-            )
-    return _init(settings, identity, "offline")
-
-
-def _online(settings: WandbSettings) -> bool:
-    told = os.environ.get("WANDB_MODE", "")
-    if settings.mode == "offline" or told in {"offline", "dryrun"}:
-        return False
-    if logged_in():
-        return True
-    if "online" in {settings.mode, told}:
-        log.warning("W&B has no account on this machine: log in with `wandb login` first.")
-    return False
-
-
-def _init(settings: WandbSettings, identity: Json, mode: Literal["online", "offline"]) -> Any:
-    import wandb
-
-    quiet = {
-        "silent": True,
-        "console": "off",
-        "symlink": False,
-        "use_dot_wandb": False,
-        "disable_git": True,
-        "disable_code": True,
-        "save_code": False,
-        "disable_job_creation": True,
-        "label_disable": True,
-        "x_disable_meta": True,
-        "x_disable_stats": True,
-        "x_disable_machine_info": True,
-        "x_save_requirements": False,
-        # Seconds of figures that a killed stage may lose of its mirror.
-        "x_transaction_log_flush_interval": 1.0,
-        "init_timeout": INIT_SECONDS,
-        "finish_timeout": FINISH_WITH_MODELS_SECONDS if settings.upload_models else FINISH_SECONDS,
-        "finish_timeout_raises": True,
-    }
-    # Settings that begin with x_ may go in a later W&B; what is gone need not be switched off.
-    known = {key: value for key, value in quiet.items() if key in wandb.Settings.model_fields}
-    return wandb.init(
-        **identity,
-        mode=mode,
-        resume="allow",
-        reinit="create_new",
-        settings=wandb.Settings(**known),
-    )
-
-
-def _end(run: Any, exit_code: int) -> None:
-    run.finish(exit_code=exit_code)
-    if not run.settings._offline:
-        # W&B's own marker for "all of this is on the server": `sync` passes it over.
-        Path(f"{run.settings.sync_file}.synced").touch()
-
-
-def _attempts(identity: Json) -> set[Path]:
-    return set(Path(identity["dir"], "wandb").glob(f"run-*-{identity['id']}*"))
 
 
 @contextmanager
@@ -299,8 +201,3 @@ def _cell(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     return scrub(value if isinstance(value, str) else str(value))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlhf.tracking.account import logged_in
 from rlhf.tracking.run_folder import owned
 from rlhf.tracking.wandb_log import prepare_upload
+from rlhf.tracking.wandb_run import logged_in
 
 # A server that answers errors, or nothing, is given up after about half a minute, not for hours.
 PATIENCE = {
