@@ -1,0 +1,262 @@
+"""What a reader should be wary of: each check looks at the figures and speaks only where it is
+true.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rlhf.data.identity import Json
+from rlhf.evaluation.winrate import wilson
+from rlhf.reporting.formatting import (
+    THIN,
+    count,
+    listed,
+    number,
+    percent,
+    percent_span,
+    policy_name,
+    signed,
+    with_span,
+)
+from rlhf.reporting.reading import RunRecord
+from rlhf.reporting.verdict import TRAINED
+
+LENGTH_CHANGE = 0.15
+KL_NATS = 15.0
+UNFINISHED = 0.05
+ACCURACY_GAP = 0.10
+AGREEMENT = 0.65
+CALIBRATION = 0.10
+FEW_PROMPTS = 100
+FEW_OF_LIKE_LENGTH = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """A headline in a few words, and what the figures are."""
+
+    headline: str
+    text: str
+
+
+def cautions_of(run: RunRecord) -> list[Caution]:
+    """Every check that fires, the gravest first."""
+    return [caution for check in CHECKS for caution in check(run)]
+
+
+def held_out(reward: Json) -> tuple[str, Json] | None:
+    """The split on which the reward model's accuracy counts: test, else validation."""
+    name = next((split for split in ("test", "validation") if split in reward), None)
+    return (name, reward[name]) if name else None
+
+
+def _policies(run: RunRecord) -> Iterator[tuple[str, Json, Json]]:
+    """(name, its row, the row of SFT) of every trained policy."""
+    rows = run.result("evaluate").get("policies", {})
+    for name in TRAINED:
+        if name in rows and "sft" in rows:
+            yield policy_name(name), rows[name], rows["sft"]
+
+
+def _dependent_judge(run: RunRecord) -> Iterator[Caution]:
+    if run.result("evaluate").get("judge") == "reward":
+        yield Caution(
+            "The judge is not independent.",
+            "Win rates come from the reward model that the policies were trained to please; let "
+            "people, or a model that saw none of these rankings, compare the answers.",
+        )
+
+
+def _gamed_reward(run: RunRecord) -> Iterator[Caution]:
+    if run.result("evaluate").get("judge") == "reward":
+        return
+    for name, row, sft in _policies(run):
+        proxy = row["proxy_reward"] - sft["proxy_reward"]
+        judged = row["gold_reward"] - sft["gold_reward"]
+        if proxy > 0 >= judged:
+            yield Caution(
+                f"{name} may be gaming the reward model.",
+                f"The reward model's score rose by {number(proxy)} over SFT, the judge's did not "
+                f"({signed(judged)}).",
+            )
+
+
+def _far_from_sft(run: RunRecord) -> Iterator[Caution]:
+    for name, row, _ in _policies(run):
+        if (row.get("kl") or 0.0) > KL_NATS:
+            yield Caution(
+                f"{name} is far from SFT.",
+                f"{number(row['kl'], 1)} nats per answer, more than {KL_NATS:.0f}: out there the "
+                "reward model is asked about texts unlike those that people ranked.",
+            )
+
+
+def _length(run: RunRecord) -> Iterator[Caution]:
+    for longer, word in ((True, "longer"), (False, "shorter")):
+        changed = [
+            (name, row["mean_tokens"], sft["mean_tokens"])
+            for name, row, sft in _policies(run)
+            if sft["mean_tokens"]
+            and abs(row["mean_tokens"] / sft["mean_tokens"] - 1) > LENGTH_CHANGE
+            and (row["mean_tokens"] > sft["mean_tokens"]) == longer
+        ]
+        if changed:
+            base = changed[0][2]
+            rows = [
+                f"{name} {t:.0f} ({signed(100 * (t / b - 1), 0)}{THIN}%)" for name, t, b in changed
+            ]
+            yield Caution(
+                f"Answers got {word}.",
+                f"SFT writes {base:.0f} tokens on average, {listed(rows)}.{_like_length(run)}",
+            )
+
+
+def _like_length(run: RunRecord) -> str:
+    """The win rate of the best policy where its answer is about as long as SFT's."""
+    best = run.result("evaluate")["best"]
+    rows = [row["answers"] for row in run.answers]
+    pairs = [(r[best], r["reference"]) for r in rows if best in r and "reference" in r]
+    alike = [
+        0.5 + 0.5 * ((a["gold_reward"] > b["gold_reward"]) - (a["gold_reward"] < b["gold_reward"]))
+        for a, b in pairs
+        if abs(a["tokens"] - b["tokens"]) <= LENGTH_CHANGE * max(a["tokens"], b["tokens"])
+    ]
+    if len(alike) < FEW_OF_LIKE_LENGTH:
+        return ""
+    rate = sum(alike) / len(alike)
+    return (
+        f" In the {count(len(alike), 'comparison')} where both answers are about as long (within "
+        f"{percent(LENGTH_CHANGE)}), {policy_name(best)} wins "
+        f"{with_span(rate, wilson(rate, len(alike)))}."
+    )
+
+
+def _unfinished(run: RunRecord) -> Iterator[Caution]:
+    rows = run.result("evaluate").get("policies", {})
+    cut = [
+        f"{policy_name(name)} {percent(1 - rows[name]['finished_share'])}"
+        for name in ("sft", *TRAINED)
+        if name in rows and 1 - rows[name]["finished_share"] > UNFINISHED
+    ]
+    if cut:
+        yield Caution(
+            "Answers do not end by themselves.",
+            f"The length limit cut off {listed(cut)} of the answers; raise sample.max_new_tokens, "
+            "or look at how the end of an answer is trained.",
+        )
+    sampled = run.result("sample").get("finished_share", 1.0)
+    if 1 - sampled > UNFINISHED:
+        yield Caution(
+            "Labelers ranked answers that were cut off.",
+            f"{percent(1 - sampled)} of the sampled responses did not end by themselves.",
+        )
+
+
+def _uneven_judge(run: RunRecord) -> Iterator[Caution]:
+    row = run.result("evaluate").get("policies", {}).get("sft")
+    if row and not row["win_rate_low"] <= 0.5 <= row["win_rate_high"]:
+        yield Caution(
+            "SFT does not tie with itself.",
+            f"A second draw of its answers wins {percent(row['win_rate'])} against the first "
+            f"({percent_span(row['win_rate_low'], row['win_rate_high'])}): the draw that all are "
+            "compared with is unlucky or lucky.",
+        )
+
+
+def _length_baseline(run: RunRecord) -> Iterator[Caution]:
+    found = held_out(run.result("reward"))
+    if found and found[1]["accuracy"]["low"] <= found[1]["length_baseline"]["value"]:
+        accuracy, baseline = found[1]["accuracy"], found[1]["length_baseline"]
+        yield Caution(
+            "The reward model may know little more than length.",
+            f"It orders {with_span(accuracy['value'], (accuracy['low'], accuracy['high']))} of "
+            "the held-out votes rightly; picking the longer answer orders "
+            f"{percent(baseline['value'])}.",
+        )
+
+
+def _overfit(run: RunRecord) -> Iterator[Caution]:
+    reward = run.result("reward")
+    found = held_out(reward)
+    if found and "train" in reward:
+        train, other = reward["train"]["accuracy"]["value"], found[1]["accuracy"]["value"]
+        if train - other > ACCURACY_GAP:
+            yield Caution(
+                "The reward model knows its training prompts by heart.",
+                f"{percent(train)} accuracy on them, {percent(other)} on held-out ones.",
+            )
+
+
+def _calibration(run: RunRecord) -> Iterator[Caution]:
+    found = held_out(run.result("reward"))
+    if found and found[1]["calibration_error"] > CALIBRATION:
+        yield Caution(
+            "The reward model is sure of the wrong amount.",
+            "Its probabilities miss the labelers' shares by "
+            f"{number(found[1]['calibration_error'])} on average.",
+        )
+
+
+def _agreement(run: RunRecord) -> Iterator[Caution]:
+    agreement = run.result("label").get("agreement", {})
+    strict = agreement.get("strict")
+    if strict is not None and strict < AGREEMENT:
+        yield Caution(
+            "Labelers disagree.",
+            f"Two labelers order {with_span(strict, agreement['strict_interval'])} of pairs "
+            "alike; half would be chance. The guidelines may leave too much open.",
+        )
+
+
+def _few_prompts(run: RunRecord) -> Iterator[Caution]:
+    asked = run.result("evaluate").get("prompts", FEW_PROMPTS)
+    if asked < FEW_PROMPTS:
+        yield Caution(
+            "Few held-out prompts.",
+            f"{count(asked, 'comparison')} per policy: with fewer than {FEW_PROMPTS} an interval "
+            "is wider than ten points to either side.",
+        )
+
+
+def _newer_stages(run: RunRecord) -> Iterator[Caution]:
+    if run.newer:
+        yield Caution(
+            "This page is older than the run.",
+            f"After the evaluation, {listed(run.newer)} ran again; the figures here are those of "
+            "the earlier results.",
+        )
+
+
+def _damaged(run: RunRecord) -> Iterator[Caution]:
+    for fault in run.faults:
+        yield Caution("A file of the run is damaged.", f"{fault}.")
+
+
+def _changed_code(run: RunRecord) -> Iterator[Caution]:
+    codes = [stage.environment.get("code") or {} for stage in run.stages.values()]
+    commits = sorted({code["commit"][:7] for code in codes if code.get("commit")})
+    said = []
+    if any(code.get("changed") for code in codes):
+        said.append("the code had changes that are in no commit (kept in environment.json)")
+    if len(commits) > 1:
+        said.append(f"its stages ran at different commits ({listed(commits)})")
+    if said:
+        yield Caution("The run may be hard to repeat:", f"{listed(said)}.")
+
+
+CHECKS: tuple[Callable[[RunRecord], Iterator[Caution]], ...] = (
+    _dependent_judge,
+    _gamed_reward,
+    _far_from_sft,
+    _length,
+    _unfinished,
+    _uneven_judge,
+    _length_baseline,
+    _overfit,
+    _calibration,
+    _agreement,
+    _few_prompts,
+    _newer_stages,
+    _damaged,
+    _changed_code,
+)

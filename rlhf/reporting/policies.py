@@ -1,0 +1,60 @@
+"""The table of policies."""
+
+from dataclasses import dataclass
+
+from rlhf.data.identity import Json
+from rlhf.reporting.formatting import kl, number, percent, percent_range, policy_name
+from rlhf.reporting.reading import RunRecord
+
+TABLE_NOTE = (
+    "Every policy answered the same held-out prompts; each answer is compared with one SFT "
+    "answer, ties count one half. The SFT row is a second draw from SFT, so it shows how far "
+    "chance alone goes. Small figures are 95\u202f% Wilson intervals, one policy at a time: they "
+    "do not allow for having picked the best of several."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    """One policy, spelled for the table; `judged` is empty where the reward model is the judge."""
+
+    name: str
+    label: str
+    win_rate: str
+    interval: str
+    judged: str
+    proxy: str
+    kl: str
+    tokens: str
+    finished: str
+    best: bool
+
+
+def ordered(policies: Json) -> list[str]:
+    """Policy names by win rate, the best first, SFT last."""
+    names = [name for name in policies if name != "sft"]
+    names.sort(key=lambda name: (-policies[name]["win_rate"], name))
+    return names + (["sft"] if "sft" in policies else [])
+
+
+def policy_rows(run: RunRecord) -> list[PolicyRow]:
+    """A row per policy; empty without an evaluation."""
+    found = run.result("evaluate")
+    policies = found.get("policies", {})
+    own_judge = found.get("judge") != "reward"
+    return [
+        PolicyRow(
+            name,
+            policy_name(name),
+            percent(row["win_rate"]),
+            percent_range(row["win_rate_low"], row["win_rate_high"]),
+            number(row["gold_reward"]) if own_judge else "",
+            number(row["proxy_reward"]),
+            kl(row),
+            number(row["mean_tokens"], 0),
+            percent(row["finished_share"]),
+            name == found["best"],
+        )
+        for name in ordered(policies)
+        for row in (policies[name],)
+    ]

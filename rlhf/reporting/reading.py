@@ -1,0 +1,197 @@
+"""Reading a run folder: what each stage completed, as it stands on disk.
+
+The evaluation names what it read, so that the page shows one consistent lineage; where there is no
+evaluation yet, the stages in use are taken.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from rlhf.data.identity import Json
+from rlhf.data.jsonl import read_json, read_jsonl
+from rlhf.data.records import Ranking
+from rlhf.tracking.run_folder import METRICS, Completion, StageFolder
+
+Row = TypeVar("Row")
+
+STAGES = (
+    "prompts",
+    "pretrain",
+    "sft",
+    "sample",
+    "label",
+    "preferences",
+    "reward",
+    "dpo",
+    "ppo",
+    "evaluate",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """One completed stage: its folder, its completion marker, and what is written about it."""
+
+    name: str
+    folder: Path
+    done: Completion
+    environment: Json
+    inputs: dict[str, str]
+    metrics: tuple[Json, ...]
+
+    @property
+    def result(self) -> Json:
+        return self.done.result
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One round of a run, as far as it has come.
+
+    `config` is the resolved config of the run ({} where no stage kept it). `newer` names stages
+    that were completed again after the evaluation, `faults` the files that could not be read.
+    """
+
+    name: str
+    round: str
+    stages: dict[str, StageRecord]
+    config: Json
+    answers: tuple[Json, ...]
+    rankings: tuple[Ranking, ...]
+    newer: tuple[str, ...]
+    faults: tuple[str, ...] = field(default=())
+
+    def result(self, stage: str) -> Json:
+        """The figures of a stage; {} where it is not complete."""
+        return self.stages[stage].result if stage in self.stages else {}
+
+    def metrics(self, stage: str) -> tuple[Json, ...]:
+        """What a stage logged, in order; empty where it is not complete."""
+        return self.stages[stage].metrics if stage in self.stages else ()
+
+    @property
+    def last(self) -> StageRecord:
+        """The stage that was finished last."""
+        return max(self.stages.values(), key=lambda stage: stage.done.finished_at)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether simulated labelers ranked."""
+        return bool(self.config.get("labelers") == "simulated")
+
+
+def read_run(run_folder: Path) -> RunRecord:
+    """The newest round of a run.
+
+    Raises ValueError where the folder is missing or no stage of it is complete.
+    """
+    rounds = sorted(run_folder.glob("round-*"), key=_round_number)
+    if not rounds:
+        raise ValueError(f"no run in {run_folder}: expected a folder with round-1 in it")
+    faults: list[str] = []
+    found = _lineage(run_folder, rounds[-1], faults)
+    if not found:
+        raise ValueError(f"no stage of {run_folder} is complete yet: nothing to report")
+    newer = [
+        name
+        for name, stage in found.items()
+        if (now := _current(rounds[-1] / name)) is not None and now != stage.folder.resolve()
+    ]
+    return RunRecord(
+        run_folder.name,
+        rounds[-1].name,
+        found,
+        _run_config(found),
+        tuple(_rows(found, "evaluate", "answers.jsonl", _same, faults)),
+        tuple(_rows(found, "label", "rankings.jsonl", Ranking.from_json, faults)),
+        tuple(newer),
+        tuple(faults),
+    )
+
+
+def _round_number(folder: Path) -> int:
+    tail = folder.name.removeprefix("round-")
+    return int(tail) if tail.isdecimal() else -1
+
+
+def _current(root: Path) -> Path | None:
+    folder = StageFolder(root).current()
+    return folder if folder is not None and (folder / "complete.json").exists() else None
+
+
+def _lineage(run_folder: Path, round_folder: Path, faults: list[str]) -> dict[str, StageRecord]:
+    """The stages to show, in order: what the evaluation read, else all that are in use."""
+    judged = _current(round_folder / "evaluate")
+    folders: dict[str, Path] = {}
+    if judged is not None and _inputs(judged):
+        waiting = {"evaluate": judged}
+        while waiting:
+            name, folder = waiting.popitem()
+            folders[name] = folder
+            read = {n: run_folder / path for n, path in _inputs(folder).items()}
+            waiting |= {n: path for n, path in read.items() if n not in folders}
+    else:
+        folders = {n: f for n in STAGES if (f := _current(round_folder / n)) is not None}
+    return {
+        name: _stage(name, folders[name], faults)
+        for name in STAGES
+        if name in folders and (folders[name] / "complete.json").exists()
+    }
+
+
+def _inputs(folder: Path) -> dict[str, str]:
+    rows = _json(folder / "inputs.json").get("stages", {})
+    return {name: row["path"] for name, row in rows.items() if name in STAGES}
+
+
+def _stage(name: str, folder: Path, faults: list[str]) -> StageRecord:
+    done = Completion(**read_json(folder / "complete.json"))
+    rows = tuple(_readable(folder / METRICS, f"{name}/{METRICS}", _same, faults))
+    environment = _json(folder / "environment.json")
+    return StageRecord(name, folder, done, environment, _inputs(folder), rows)
+
+
+def _json(path: Path) -> Json:
+    found = read_json(path) if path.exists() else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _run_config(stages: dict[str, StageRecord]) -> Json:
+    """The config of the run, from the last stage that kept it."""
+    for stage in reversed(stages.values()):
+        run = _json(stage.folder / "config.json").get("run")
+        if isinstance(run, dict):
+            return run
+    return {}
+
+
+def _same(row: Json) -> Json:
+    return row
+
+
+def _rows(
+    stages: dict[str, StageRecord],
+    stage: str,
+    name: str,
+    make: Callable[[Json], Row],
+    faults: list[str],
+) -> Iterator[Row]:
+    if stage in stages:
+        yield from _readable(stages[stage].folder / name, f"{stage}/{name}", make, faults)
+
+
+def _readable(
+    path: Path, shown: str, make: Callable[[Json], Row], faults: list[str]
+) -> Iterator[Row]:
+    """The rows up to the first that cannot be read, which is noted in `faults`."""
+    if not path.exists():
+        return
+    number = 0
+    try:
+        for number, row in enumerate(read_jsonl(path), 1):  # noqa: B007
+            yield make(row)
+    except (ValueError, KeyError, TypeError) as error:
+        reason = str(error).replace(str(path), path.name)
+        faults.append(f"{shown} could be read up to row {number} only ({reason})")
