@@ -24,14 +24,15 @@ CHAT_TEMPLATES = {
     ),
     # Plain text, for any tokenizer.
     "plain-turns": (
-        "{% for m in messages %}{{ m['role'].capitalize() + ': ' + m['content'] }}"
+        "{% for m in messages %}{{ m['role'].capitalize() + ':\n' + m['content'] }}"
         "{{ eos_token if m['role'] == 'assistant' else '\n' }}{% endfor %}"
-        "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+        "{% if add_generation_prompt %}{{ 'Assistant:\n' }}{% endif %}"
     ),
     # The text itself, continued: for story and completion models.
     "continue": (
         "{% for m in messages %}{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}"
-        "{% elif not loop.last %}{{ '\n' }}{% endif %}{% endfor %}"
+        "{% elif not loop.last and loop.nextitem['role'] != 'assistant' %}{{ '\n' }}{% endif %}"
+        "{% endfor %}"
     ),
     # The format of Qwen and others.
     "chatml": (
@@ -78,8 +79,11 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) 
 def response_ids(
     tokenizer: PreTrainedTokenizerBase, text: str, *, finished: bool = True
 ) -> list[int]:
-    """Token ids of an answer, with EOS where it was finished."""
-    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    """Token ids of an answer, with EOS where it was finished.
+
+    What spells a special token in the text is text, and neither ends the answer nor opens a turn.
+    """
+    ids = list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
     return [*ids, tokenizer.eos_token_id] if finished else ids
 
 
@@ -89,5 +93,13 @@ def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
 
 
 def fit_prompt(ids: list[int], limit: int) -> tuple[list[int], bool]:
-    """The last `limit` ids of a prompt, and whether any were cut from its left."""
+    """The last `limit` ids of a prompt, and whether any were cut from its left.
+
+    Raises ValueError where the limit leaves no room for a prompt.
+    """
+    if limit < 1:
+        raise ValueError(
+            f"{limit} tokens are left for the prompt: raise model.max_tokens or lower "
+            "sample.max_new_tokens"
+        )
     return (ids, False) if len(ids) <= limit else (ids[-limit:], True)

@@ -20,8 +20,7 @@ PAD, EOS = "<|pad|>", "<|end|>"
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer learned from `texts`, with padding, end-of-text and role tokens.
-    """
+    """A byte-level BPE tokenizer learned from `texts`: with padding, end of text, role tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

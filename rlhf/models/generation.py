@@ -5,11 +5,14 @@ The Gumbel-max trick turns sampling into an argmax over logits plus noise; the n
 integer hash, so a prompt gets the same answer alone or in a batch, on one process or on many.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import (
+    GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     PreTrainedModel,
@@ -143,21 +146,39 @@ def _sample_batch(
         processors.append(TopPLogitsWarper(sampling.top_p))
     row_seeds = torch.tensor([seed & ((1 << 63) - 1) for seed in seeds], device=device)
     processors.append(GumbelNoise(row_seeds, width))
-    training = model.training
-    model.eval()
-    out = model.generate(  # type: ignore[operator]
-        input_ids=ids,
-        attention_mask=mask,
-        logits_processor=processors,
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=sampling.max_new_tokens,
-        eos_token_id=eos_token_id,
-        pad_token_id=pad_token_id,
-        use_cache=True,
-    )
-    model.train(training)
+    with _plain_generation(model) as plain:
+        out = plain.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            logits_processor=processors,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=sampling.max_new_tokens,
+            eos_token_id=eos_token_id,
+            pad_token_id=pad_token_id,
+            use_cache=True,
+        )
     return [_until_eos(row, eos_token_id) for row in out[:, width:].tolist()]
+
+
+@contextmanager
+def _plain_generation(model: PreTrainedModel) -> Iterator[Any]:
+    """The model in evaluation mode, without the generation settings that it was saved with.
+
+    A repetition penalty or a least length from the hub would sample from another distribution than
+    the one whose log-probabilities are trained; `generate` takes them over unless they are gone.
+    """
+    plain: Any = model
+    if hasattr(plain, "get_base_model"):  # LoRA
+        plain = plain.get_base_model()
+    training, settings = model.training, plain.generation_config
+    model.eval()
+    plain.generation_config = GenerationConfig()
+    try:
+        yield plain
+    finally:
+        plain.generation_config = settings
+        model.train(training)
 
 
 def _until_eos(ids: list[int], eos_token_id: int) -> Completion:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -98,6 +99,9 @@ def _without_dropout(model: PreTrainedModel) -> PreTrainedModel:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            # A number, not a module, in Llama and its kin.
+            module.attention_dropout = 0.0  # type: ignore[assignment]
     return model
 
 
@@ -113,7 +117,7 @@ def _load(kind: Any, source: str | Path, what: str, **arguments: Any) -> Any:
         raise ValueError(f"no model folder at {source}")
     try:
         return kind.from_pretrained(str(source), **arguments)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         if local.exists():
             raise ValueError(f"cannot load the {what} in {local}: {_first_line(error)}") from error
         offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}

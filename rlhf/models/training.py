@@ -85,6 +85,17 @@ class _Reporter(TrainerCallback):
         self.progress = progress
         self.last: Json = {}
 
+    def on_train_begin(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: Any,
+    ) -> None:
+        # A resumed training reports what was logged up to its checkpoint, so that its log is whole.
+        for row in state.log_history:
+            self._report(int(row["step"]), {k: v for k, v in row.items() if k != "step"})
+
     def on_log(
         self,
         args: TrainingArguments,  # noqa: ARG002
@@ -93,17 +104,18 @@ class _Reporter(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        numbers = {
-            key: value for key, value in (logs or {}).items() if isinstance(value, int | float)
-        }
-        loss = numbers.get("loss")
-        if loss is not None and not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss became {loss} at step {state.global_step}: lower trainer.learning_rate "
-                "or trainer.max_grad_norm"
-            )
+        self._report(state.global_step, logs or {})
+
+    def _report(self, step: int, logs: dict[str, float]) -> None:
+        numbers = {key: value for key, value in logs.items() if isinstance(value, int | float)}
+        for name in ("loss", "grad_norm", "train_loss"):
+            if not math.isfinite(numbers.get(name, 0.0)):
+                raise FloatingPointError(
+                    f"the training diverged: {name} is {numbers[name]} at step {step}; lower "
+                    "trainer.learning_rate or trainer.max_grad_norm"
+                )
         self.last |= numbers
-        self.log({"step": state.global_step, **numbers})
+        self.log({"step": step, **numbers})
 
     def on_step_end(
         self,
@@ -129,8 +141,10 @@ def fit(
     trainer: Trainer, *, log: Callable[[Json], None], progress: Callable[[int, int], None]
 ) -> Json:
     """Trains to the end, from the newest whole checkpoint where there is one; returns the last
-    logged numbers.
+    logged numbers. Raises FloatingPointError where the loss or its gradient is no longer finite.
     """
+    # transformers would log a NaN loss as the mean of the losses before it.
+    trainer.args.logging_nan_inf_filter = False
     reporter = _Reporter(log, progress)
     trainer.add_callback(reporter)
     checkpoint = newest_checkpoint(Path(trainer.args.output_dir or "."))
