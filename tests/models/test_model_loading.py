@@ -1,0 +1,222 @@
+"""Loading and saving: one sentence for what cannot be loaded, and LoRA that changes nothing yet."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import PAD, SENTENCES, parameters, policy, reward_model, save, tokenizer
+from transformers import AutoModelForSequenceClassification
+
+from rlhf.models.batching import hidden_states, make_rows, response_logprobs
+from rlhf.models.conversation import CHAT_TEMPLATES
+from rlhf.models.decoder import make_decoder, pretrain, train_tokenizer
+from rlhf.models.loading import (
+    add_adapters,
+    load_policy,
+    load_scorer,
+    load_tokenizer,
+    save_whole,
+)
+from rlhf.models.lora import LoraSettings
+from rlhf.reward.scorer import score_head, score_rows
+
+ROWS = make_rows([[5, 9, 11], [7]], [[6, 3, 1], [9, 17, 20, 2, 1]], PAD)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(policy(300, dtype=torch.float32), tmp_path_factory.mktemp("model"))
+
+
+def one_sentence(error: pytest.ExceptionInfo[ValueError]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("load", [load_policy, load_tokenizer])
+def test_missing_folder(tmp_path: Path, load: object) -> None:
+    with pytest.raises(ValueError, match="no model folder at") as error:
+        load(tmp_path / "gone")  # type: ignore[operator]
+    assert str(tmp_path / "gone") in one_sentence(error)
+
+
+def test_folder_without_config(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is not a model folder: it has no config") as error:
+        load_policy(tmp_path)
+    assert str(tmp_path) in one_sentence(error)
+
+
+def test_folder_without_tokenizer(tmp_path: Path) -> None:
+    policy(dtype=torch.float32).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="has no tokenizer: save one beside") as error:
+        load_tokenizer(tmp_path)
+    assert str(tmp_path) in one_sentence(error)
+
+
+def test_folder_without_weights(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    with pytest.raises(ValueError, match=r"cannot load the model in .*safetensors") as error:
+        load_policy(tmp_path)
+    one_sentence(error)
+
+
+def test_weights_cut_short(folder: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=f"cannot load the model in {broken}") as error:
+        load_policy(broken)
+    one_sentence(error)
+
+
+def test_config_that_is_no_json(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="cannot load the model in") as error:
+        load_policy(tmp_path)
+    one_sentence(error)
+
+
+@pytest.mark.parametrize("load", [load_policy, load_tokenizer])
+def test_hub_name_without_network(load: object) -> None:
+    with pytest.raises(ValueError, match="'some-team/some-model' is needed from the Hu") as error:
+        load("some-team/some-model")  # type: ignore[operator]
+    text = one_sentence(error)
+    assert "HF_HUB_OFFLINE is set" in text
+    assert text.endswith("or give a local folder as model.path")
+
+
+def test_tokenizer_pads_on_the_left_and_gets_its_template(folder: Path, tmp_path: Path) -> None:
+    assert load_tokenizer(folder).padding_side == "left"
+    plain = train_tokenizer(SENTENCES, 280)
+    plain.save_pretrained(tmp_path)
+    policy(dtype=torch.float32).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"name one as model\.chat_template"):
+        load_tokenizer(tmp_path)
+    assert load_tokenizer(tmp_path, "chatml").chat_template == CHAT_TEMPLATES["chatml"]
+
+
+def test_dropout_is_off_everywhere(tmp_path: Path) -> None:
+    save(policy(300, dtype=torch.float32, attention_dropout=0.5), tmp_path)
+    model = load_policy(tmp_path)
+    model.train()
+    first, second = response_logprobs(model, ROWS), response_logprobs(model, ROWS)
+    assert torch.equal(first, second)
+
+
+def test_saved_model_loads_the_same(folder: Path) -> None:
+    assert torch.equal(
+        parameters(load_policy(folder)), parameters(policy(300, dtype=torch.float32))
+    )
+    assert load_policy(folder, "bfloat16").dtype == torch.bfloat16
+
+
+def nudge(adapted: torch.nn.Module) -> None:
+    """Moves every trainable weight, as a training would."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in adapted.parameters():
+            if weight.requires_grad:
+                weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
+
+
+def test_lora_at_init_and_switched_off_is_the_base(folder: Path) -> None:
+    model = load_policy(folder)
+    with torch.no_grad():
+        base = response_logprobs(model, ROWS)
+        adapted = add_adapters(model, LoraSettings(r=4), "CAUSAL_LM")
+        assert torch.equal(response_logprobs(adapted, ROWS), base)
+        nudge(adapted)
+        assert not torch.allclose(response_logprobs(adapted, ROWS), base, atol=0.01)
+        with adapted.disable_adapter():
+            assert torch.equal(response_logprobs(adapted, ROWS), base)
+
+
+def test_merged_is_unmerged(folder: Path, tmp_path: Path) -> None:
+    adapted = add_adapters(load_policy(folder), LoraSettings(r=4), "CAUSAL_LM")
+    nudge(adapted)
+    with torch.no_grad():
+        expected = response_logprobs(adapted, ROWS)
+        save_whole(adapted, tokenizer(), tmp_path)
+        found = response_logprobs(load_policy(tmp_path), ROWS)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert not (tmp_path / "adapter_config.json").exists()
+    assert load_tokenizer(tmp_path).chat_template == tokenizer().chat_template
+
+
+def test_only_adapters_train_at_a_policy(folder: Path) -> None:
+    adapted = add_adapters(
+        load_policy(folder), LoraSettings(r=4, target_modules=["q_proj"]), "CAUSAL_LM"
+    )
+    names = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
+    assert len(names) == 2 * 2  # A and B of one matrix in each of two layers
+    assert all("q_proj.lora_" in name for name in names)
+
+
+def test_score_head_is_trained_with_lora_and_reloads(tmp_path: Path) -> None:
+    start = save(reward_model(300, dtype=torch.float32), tmp_path / "start")
+    model = load_scorer(start, PAD)
+    with torch.no_grad():
+        states, base = hidden_states(model, ROWS), score_rows(model, ROWS)
+        adapted = add_adapters(model, LoraSettings(r=4), "SEQ_CLS")
+        assert torch.equal(hidden_states(adapted, ROWS), states)
+        # The head is a copy at another address, where a dot product may be summed otherwise.
+        assert torch.allclose(score_rows(adapted, ROWS), base, atol=1e-6)
+    score_rows(adapted, ROWS).sum().backward()
+    heads = [
+        weight.grad
+        for name, weight in adapted.named_parameters()
+        if "score" in name and weight.requires_grad and weight.grad is not None
+    ]
+    assert len(heads) == 1
+    assert heads[0].abs().max() > 0
+    nudge(adapted)
+    with torch.no_grad():
+        expected = score_rows(adapted, ROWS)
+        save_whole(adapted, tokenizer(), tmp_path / "saved")
+        reloaded = load_scorer(tmp_path / "saved", PAD)
+        assert torch.allclose(score_rows(reloaded, ROWS), expected, atol=1e-5)
+    assert not torch.equal(score_head(reloaded).weight, reward_model(300).score.weight.float())
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
+    assert plain.config.num_labels == 1
+
+
+def test_small_decoder_is_a_plain_llama_folder(tmp_path: Path) -> None:
+    made = make_decoder(tokenizer(), hidden_size=64, num_layers=2, context_tokens=48)
+    assert made.config.num_attention_heads == 2
+    assert made.get_input_embeddings().weight is made.get_output_embeddings().weight
+    logged: list[dict[str, float]] = []
+    found = pretrain(
+        SENTENCES,
+        tmp_path / "model",
+        {
+            "output_dir": str(tmp_path / "checkpoints"),
+            "num_train_epochs": 30,
+            "per_device_train_batch_size": 4,
+            "learning_rate": 3e-3,
+            "logging_steps": 10,
+            "report_to": "none",
+            "use_cpu": True,
+            "disable_tqdm": True,
+            "save_strategy": "no",
+        },
+        vocab_size=300,
+        hidden_size=32,
+        num_layers=1,
+        context_tokens=24,
+        seed=1,
+        log=logged.append,
+        progress=lambda *_: None,
+    )
+    losses = [row["loss"] for row in logged if "loss" in row]
+    assert losses[-1] < losses[0] - 1
+    assert found["loss"] == losses[-1]
+    loaded = load_policy(tmp_path / "model")
+    assert found["parameters"] == loaded.num_parameters()
+    limit = load_tokenizer(tmp_path / "model", "role-tokens")
+    lengths = [len(limit(text, add_special_tokens=False)["input_ids"]) + 1 for text in SENTENCES]
+    assert found["tokens"] == sum(min(length, 24) for length in lengths)
+    with pytest.raises(ValueError, match="has no chat template"):
+        load_tokenizer(tmp_path / "model")
