@@ -111,9 +111,13 @@ class CrewConfig(Section):
 
 
 class LabelConfig(Section):
-    """The store of rankings, who fills it, and how many labelers see each prompt."""
+    """The store of rankings, who fills it, and how many labelers see each prompt.
+
+    `campaign` names the one to use where the labelers are `imported`.
+    """
 
     store: str | None = None
+    campaign: str | None = None
     overlap: int = Field(default=3, ge=1)
     overlap_share: float = Field(default=0.2, ge=0, le=1)
     min_rankings: int = Field(default=60, ge=1)
@@ -153,7 +157,7 @@ class RunConfig(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(default=17, ge=0)
     runs_dir: str = "runs"
-    labelers: Literal["simulated", "people"] = "simulated"
+    labelers: Literal["simulated", "people", "imported"] = "simulated"
     prompts: PromptsConfig = PromptsConfig()
     model: ModelConfig = ModelConfig()
     pretrain: PretrainConfig = PretrainConfig()
@@ -176,8 +180,16 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.model.path is None and self.prompts.source != "built-in":
+        if (
+            self.model.path is None
+            and self.labelers != "imported"
+            and self.prompts.source != "built-in"
+        ):
             raise ValueError("prompts.source must be built-in where model.path is not set")
+        if (self.labelers == "imported") != (self.label.campaign is not None):
+            raise ValueError("labelers: imported and label.campaign go together")
+        if self.labelers == "imported" and (self.label.store is None or self.model.path is None):
+            raise ValueError("labelers: imported needs label.store and model.path")
         if not (self.dpo.enabled or self.ppo.enabled):
             raise ValueError("dpo.enabled and ppo.enabled are both false: nothing would be aligned")
         knows = self.prompts.source in {"built-in", "stories"}

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipelines.config import PromptsConfig
+from pipelines import imported
+from pipelines.config import RunConfig
 from rlhf.data.identity import Json, seed_from
 from rlhf.data.jsonl import read_json, read_jsonl
 from rlhf.data.records import Message, Prompt
@@ -19,13 +20,15 @@ ANSWER_KEYS = ("demonstration", "completion", "chosen", "response", "output", "a
 BUILT_IN_COUNT = 2000
 
 
-def read_prompts(settings: PromptsConfig, *, seed: int) -> tuple[list[Prompt], dict[str, int]]:
-    """The prompts of a source, at most `settings.count` of them, and how many rows were dropped by
-    reason.
+def read_prompts(config: RunConfig) -> tuple[list[Prompt], dict[str, int]]:
+    """The prompts of a run's source, at most `prompts.count` of them, and how many rows were
+    dropped by reason.
 
     Raises ValueError where the source cannot be read, or more than half of its rows hold no prompt.
     """
-    source, count = settings.source, settings.count
+    source, count, seed = config.prompts.source, config.prompts.count, config.seed
+    if config.labelers == "imported":
+        return _at_most(count, imported.prompts(config), seed), {}
     if source == "built-in":
         return world.requests(count or BUILT_IN_COUNT, seed=seed), {}
     if source == "stories":
@@ -36,11 +39,15 @@ def read_prompts(settings: PromptsConfig, *, seed: int) -> tuple[list[Prompt], d
             raise ValueError(f"prompts.source: no file at {path}")
         rows: Iterable[Json] = read_json(path) if path.suffix == ".json" else read_jsonl(path)
     else:
-        rows = _from_hub(source, settings.hub_split)
+        rows = _from_hub(source, config.prompts.hub_split)
     prompts, dropped = _parse(rows, source)
-    if count is not None and count < len(prompts):
-        prompts = random.Random(seed_from("prompts", seed)).sample(prompts, count)
-    return prompts, dropped
+    return _at_most(count, prompts, seed), dropped
+
+
+def _at_most(count: int | None, prompts: list[Prompt], seed: int) -> list[Prompt]:
+    if count is None or count >= len(prompts):
+        return prompts
+    return random.Random(seed_from("prompts", seed)).sample(prompts, count)
 
 
 def _parse(rows: Iterable[Json], source: str) -> tuple[list[Prompt], dict[str, int]]:

@@ -44,7 +44,8 @@ def judge_name(config: RunConfig) -> str:
     """
     asked = config.evaluate.judge
     if asked == "auto":
-        known = config.prompts.source in {"built-in", "stories"}
+        world = config.prompts.source in {"built-in", "stories"}
+        known = world and config.labelers != "imported"
         return config.label.crew.preference if known else "reward"
     return config.label.crew.preference if asked == "preference" else "reward"
 

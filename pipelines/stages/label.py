@@ -5,6 +5,8 @@ snapshot.
 from dataclasses import asdict
 from pathlib import Path
 
+from pipelines import imported
+from pipelines.artifacts import read_responses_of
 from pipelines.campaigns import campaign_name, open_campaign
 from pipelines.config import RunConfig
 from pipelines.gold import preference_of
@@ -19,6 +21,8 @@ from rlhf.feedback.store import Store
 
 def settings(config: RunConfig) -> Json:
     about = {"labelers": config.labelers, "seed": config.seed, "store": config.label.store}
+    if config.labelers == "imported":
+        return {**about, "campaign": config.label.campaign}
     if config.labelers == "people":
         return {**about, "min_rankings": config.label.min_rankings}
     return {**about, "label": config.label.model_dump(exclude={"min_rankings", "store"})}
@@ -26,6 +30,8 @@ def settings(config: RunConfig) -> Json:
 
 def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:
     """People's rankings as they stand: one more is another snapshot."""
+    if config.labelers == "imported":
+        return imported.state(config)
     if config.labelers != "people" or "sample" not in inputs or not Path(config.store).exists():
         return {}
     with Store(config.store) as store:
@@ -35,7 +41,10 @@ def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes `rankings.jsonl`, the snapshot that later stages read; they never see the live store."""
+    """Writes `rankings.jsonl`, the snapshot that later stages read; they never see the live store.
+    """
+    if work.config.labelers == "imported":
+        return _export(work, _of_this_run(work, imported.rankings(work.config)))
     with Store(work.config.store) as store:
         campaign = open_campaign(store, work.config, work.inputs["prompts"], work.inputs["sample"])
         if work.config.labelers == "people":
@@ -43,6 +52,15 @@ def run(work: Work) -> Json:
         else:
             _let_the_crew_work(work, store, campaign.name)
         rankings = store.rankings(campaign)
+    return _export(work, rankings)
+
+
+def _of_this_run(work: Work, rankings: list[Ranking]) -> list[Ranking]:
+    answered = set(read_responses_of(work.inputs["sample"]))
+    return [ranking for ranking in rankings if ranking.prompt_id in answered]
+
+
+def _export(work: Work, rankings: list[Ranking]) -> Json:
     write_jsonl(work.folder / "rankings.jsonl", (ranking.to_json() for ranking in rankings))
     return figures(rankings)
 

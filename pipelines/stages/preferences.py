@@ -1,4 +1,5 @@
-"""Rankings as training data: ranked prompts for our trainers, pairs in TRL's shape for anybody's."""
+"""Rankings as training data: ranked prompts for our trainers, pairs in TRL's shape for anybody's.
+"""
 
 from collections import defaultdict
 

@@ -5,6 +5,7 @@ content.
 from dataclasses import replace
 from pathlib import Path
 
+from pipelines import imported
 from pipelines.config import RunConfig
 from pipelines.sources import read_prompts
 from pipelines.stage import Stage, Work
@@ -15,10 +16,15 @@ from rlhf.data.splits import assign_splits
 
 
 def settings(config: RunConfig) -> Json:
-    return {"prompts": config.prompts.model_dump(), "seed": config.seed}
+    asked = {"prompts": config.prompts.model_dump(), "seed": config.seed}
+    if config.labelers == "imported":
+        asked["campaign"] = [config.label.store, config.label.campaign]
+    return asked
 
 
 def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:  # noqa: ARG001
+    if config.labelers == "imported":
+        return imported.state(config)
     path = Path(config.prompts.source)
     return {"prompts": file_sha256(path)} if path.is_file() else {}
 
@@ -26,7 +32,7 @@ def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:  # noqa: ARG001
 def run(work: Work) -> Json:
     """Writes `prompts.jsonl`: every prompt with its split, in a stable order."""
     settings = work.config.prompts
-    found, dropped = read_prompts(settings, seed=work.config.seed)
+    found, dropped = read_prompts(work.config)
     different = {prompt.id: prompt for prompt in found}
     if len(different) < 3:
         raise ValueError(f"{settings.source} gives {len(different)} prompts: at least 3 are needed")

@@ -1,5 +1,8 @@
 """Responses to rank: K different ones for each prompt, sampled from the SFT policy."""
 
+from pathlib import Path
+
+from pipelines import imported
 from pipelines.artifacts import model_of, read_prompts_of
 from pipelines.config import RunConfig, SampleConfig
 from pipelines.stage import Stage, Work
@@ -12,7 +15,13 @@ ATTEMPTS = 4
 
 def settings(config: RunConfig) -> Json:
     chosen = config.sample.model_dump(exclude={"batch_size"})
+    if config.labelers == "imported":
+        return {"campaign": [config.label.store, config.label.campaign]}
     return {"sample": chosen, "max_tokens": config.model.max_tokens, "seed": config.seed}
+
+
+def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:  # noqa: ARG001
+    return imported.state(config)
 
 
 def run(work: Work) -> Json:
@@ -20,6 +29,8 @@ def run(work: Work) -> Json:
     `ATTEMPTS` times in all; a prompt that then has fewer than two different ones is dropped, and
     counted.
     """
+    if work.config.labelers == "imported":
+        return _adopt(work)
     from rlhf.models.loading import device, load_policy, load_tokenizer
 
     settings = work.config.sample
@@ -53,6 +64,16 @@ def run(work: Work) -> Json:
         "prompts_short": sum(len(row) < settings.num_responses for row in kept),
         "finished_share": round(sum(one.finished for one in flat) / max(1, len(flat)), 4),
     }
+
+
+def _adopt(work: Work) -> Json:
+    """The responses that were ranked already, to the prompts of this run."""
+    known = imported.responses(work.config)
+    rows = [known[p.id] for p in read_prompts_of(work.inputs["prompts"]) if p.id in known]
+    count = write_jsonl(
+        work.folder / "responses.jsonl", (one.to_json() for row in rows for one in row)
+    )
+    return {"prompts": len(rows), "responses": count, "imported": True}
 
 
 def choose(prompts: list[Prompt], count: int) -> list[Prompt]:
@@ -101,4 +122,6 @@ def _draw(
     ]
 
 
-STAGE = Stage("sample", "Sample responses to rank", ("prompts", "sft"), 1, settings, run)
+STAGE = Stage(
+    "sample", "Sample responses to rank", ("prompts", "sft"), 1, settings, run, outside=outside
+)

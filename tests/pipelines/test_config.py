@@ -40,7 +40,7 @@ def test_overrides_are_read_as_yaml_and_checked() -> None:
         (["sample.num_prompts=many"], r"sample.num_prompts: .*integer.*'many'"),
         (["sample.num_responses=1"], r"sample.num_responses: .*2.*got 1"),
         (["prompts.shares.train=0.9"], r"prompts.shares: train, validation and test sum to 1.2"),
-        (["labelers=robots"], r"labelers: .*'simulated' or 'people'"),
+        (["labelers=robots"], r"labelers: .*'simulated', 'people' or 'imported'"),
         (["name=../escape"], r"name: "),
         (["dpo.enabled=false", "ppo.enabled=false"], r"both false"),
         (["sample"], r"'sample' is no override: write section.key=value"),
@@ -110,6 +110,7 @@ CHANGES = {
     "sample.temperature": ("0.5", "sample"),
     "sample.top_p": ("0.5", "sample"),
     "label.store": ("elsewhere.db", "label"),
+    "label.campaign": ("imported-one", "prompts"),
     "label.overlap": ("2", "label"),
     "label.overlap_share": ("0.9", "label"),
     "label.guidelines": ("Rank.", "label"),
@@ -150,6 +151,8 @@ def test_every_field_changes_some_stage_or_is_known_to_be_read_elsewhere() -> No
         override = [f"{key}={value}"]
         if key == "prompts.source":
             override += ["model.path=a/b", "labelers=people"]
+        if key == "label.campaign":
+            override += ["model.path=a/b", "labelers=imported", "label.store=x.db"]
         changed = load_config(ROOT / "pipelines/configs/quickstart.yaml", override)
         assert by_name[stage].settings(changed) != by_name[stage].settings(base), key
 
