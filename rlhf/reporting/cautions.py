@@ -96,8 +96,7 @@ def _length(run: RunRecord) -> Iterator[Caution]:
         changed = [
             (name, row["mean_tokens"], sft["mean_tokens"])
             for name, row, sft in _policies(run)
-            if sft["mean_tokens"]
-            and abs(row["mean_tokens"] / sft["mean_tokens"] - 1) > LENGTH_CHANGE
+            if abs(row["mean_tokens"] - sft["mean_tokens"]) > LENGTH_CHANGE * sft["mean_tokens"] > 0
             and (row["mean_tokens"] > sft["mean_tokens"]) == longer
         ]
         if changed:
@@ -136,7 +135,7 @@ def _unfinished(run: RunRecord) -> Iterator[Caution]:
     cut = [
         f"{policy_name(name)} {percent(1 - rows[name]['finished_share'])}"
         for name in ("sft", *TRAINED)
-        if name in rows and 1 - rows[name]["finished_share"] > UNFINISHED
+        if name in rows and rows[name]["finished_share"] < 1 - UNFINISHED
     ]
     if cut:
         yield Caution(
@@ -145,7 +144,7 @@ def _unfinished(run: RunRecord) -> Iterator[Caution]:
             "or look at how the end of an answer is trained.",
         )
     sampled = run.result("sample").get("finished_share", 1.0)
-    if 1 - sampled > UNFINISHED:
+    if sampled < 1 - UNFINISHED:
         yield Caution(
             "Labelers ranked answers that were cut off.",
             f"{percent(1 - sampled)} of the sampled responses did not end by themselves.",
@@ -182,7 +181,7 @@ def _overfit(run: RunRecord) -> Iterator[Caution]:
         train, other = reward["train"]["accuracy"]["value"], found[1]["accuracy"]["value"]
         if train - other > ACCURACY_GAP:
             yield Caution(
-                "The reward model knows its training prompts by heart.",
+                "The reward model is overfitted.",
                 f"{percent(train)} accuracy on them, {percent(other)} on held-out ones.",
             )
 
@@ -190,10 +189,12 @@ def _overfit(run: RunRecord) -> Iterator[Caution]:
 def _calibration(run: RunRecord) -> Iterator[Caution]:
     found = held_out(run.result("reward"))
     if found and found[1]["calibration_error"] > CALIBRATION:
+        row = found[1]
+        too_sure = sum((p - share) * votes for p, share, votes in row["bins"] if p > 0.5) > 0
         yield Caution(
-            "The reward model is sure of the wrong amount.",
+            f"The reward model is {'too sure' if too_sure else 'not sure enough'}.",
             "Its probabilities miss the labelers' shares by "
-            f"{number(found[1]['calibration_error'])} on average.",
+            f"{number(row['calibration_error'])} on average.",
         )
 
 

@@ -90,7 +90,8 @@ def dpo_plot(run: RunRecord) -> Plot | None:
             "dpo",
             f"DPO: accuracy from {percent(accuracy[0])} to {percent(accuracy[-1])}, "
             f"log-probability of chosen responses from {number(chosen[0], 1)} to "
-            f"{number(chosen[-1], 1)}, of rejected ones from {number(rejected[0], 1)} to {number(rejected[-1], 1)} nats.",
+            f"{number(chosen[-1], 1)}, of rejected ones from {number(rejected[0], 1)} to "
+            f"{number(rejected[-1], 1)} nats.",
         )
     return Plot(
         "DPO: chosen and rejected move apart",

@@ -1,0 +1,404 @@
+"""The report's words: verdicts, warnings that fire when and only when they are true, figures."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from run_by_hand import (
+    CONFIG,
+    ENVIRONMENT,
+    answer_rows,
+    measured,
+    policy,
+    rankings,
+    results,
+    write_run,
+    write_stage,
+)
+
+from rlhf.data.identity import Json
+from rlhf.reporting import formatting
+from rlhf.reporting.cautions import cautions_of
+from rlhf.reporting.drawing import running_mean
+from rlhf.reporting.labelers import agreement_with_others, labeler_rows
+from rlhf.reporting.lineage import flow, missing, reproduction, subtitle
+from rlhf.reporting.policies import policy_rows
+from rlhf.reporting.reading import RunRecord, read_run
+from rlhf.reporting.samples import samples_of
+from rlhf.reporting.verdict import judgements_needed, verdict_of
+
+Found = dict[str, Json]
+
+
+def run_with(folder: Path, change: Callable[[Found], object] = lambda _: None) -> RunRecord:
+    found = results()
+    change(found)
+    return read_run(write_run(folder / "small", found))
+
+
+def plain(text: str) -> str:
+    return text.replace("\u202f", " ")
+
+
+def test_ship_says_how_often_how_sure_how_far_and_who_judged(tmp_path: Path) -> None:
+    verdict = verdict_of(run_with(tmp_path))
+    assert (verdict.tone, verdict.headline) == ("ship", "Ship the DPO policy.")
+    assert [plain(sentence) for sentence in verdict.sentences] == [
+        "It beats SFT in 70 % of 400 held-out comparisons (65 to 74 %), at 3.2 nats from SFT.",
+        "For comparison: PPO in 69 % (64 to 73 %) and best of 16 SFT answers in 74 % (69 to 78 %).",
+        "The judge is the built-in preference, which the simulated labelers follow; no training "
+        "stage reads it.",
+    ]
+
+
+def test_do_not_ship(tmp_path: Path) -> None:
+    def worse(found: Found) -> None:
+        found["evaluate"]["verdict"] = "do not ship"
+        found["evaluate"]["policies"]["dpo"] = policy(0.41, 0.36, 0.46)
+
+    verdict = verdict_of(run_with(tmp_path, worse))
+    assert (verdict.tone, verdict.headline) == ("stop", "Do not ship.")
+    assert [plain(sentence) for sentence in verdict.sentences[:2]] == [
+        "Even DPO beats SFT in only 41 % of 400 held-out comparisons (36 to 46 %).",
+        "The whole interval lies below 50 %: SFT answers better.",
+    ]
+
+
+def test_not_enough_evidence_says_how_much_more(tmp_path: Path) -> None:
+    def unsure(found: Found) -> None:
+        found["evaluate"] |= {"verdict": "not enough evidence", "prompts": 60}
+        found["evaluate"]["policies"] = {
+            "sft": policy(0.5, 0.4, 0.6),
+            "dpo": policy(0.55, 0.42, 0.67),
+        }
+
+    verdict = verdict_of(run_with(tmp_path, unsure))
+    assert (verdict.tone, verdict.headline) == ("wait", "Not enough evidence yet.")
+    assert [plain(sentence) for sentence in verdict.sentences[:2]] == [
+        "DPO beats SFT in 55 % of 60 held-out comparisons (42 to 67 %). The interval holds 50 %, "
+        "so it may be no better than SFT.",
+        "If 55.0 % is the truth, about 783 comparisons tell it from one half: 723 more than there "
+        "are.",
+    ]
+
+
+def test_not_enough_evidence_below_one_half_names_no_number(tmp_path: Path) -> None:
+    def unsure(found: Found) -> None:
+        found["evaluate"]["verdict"] = "not enough evidence"
+        found["evaluate"]["policies"]["dpo"] = policy(0.5, 0.45, 0.55)
+
+    sentences = verdict_of(run_with(tmp_path, unsure)).sentences
+    assert sentences[1] == "More comparisons, or a better policy, are needed."
+
+
+@pytest.mark.parametrize(("rate", "needed"), [(0.55, 783), (0.60, 194), (0.45, 783)])
+def test_judgements_needed_are_the_published_ones(rate: float, needed: int) -> None:
+    assert judgements_needed(rate) == needed
+
+
+def test_no_verdict_without_an_evaluation(tmp_path: Path) -> None:
+    verdict = verdict_of(run_with(tmp_path, lambda found: found.pop("evaluate")))
+    assert (verdict.tone, verdict.headline) == ("wait", "No verdict yet.")
+
+
+def test_nothing_to_be_wary_of_says_nothing(tmp_path: Path) -> None:
+    assert cautions_of(run_with(tmp_path)) == []
+
+
+def changed(*path: str, to: object) -> Callable[[Found], None]:
+    """Sets one value deep in the results."""
+
+    def change(found: Found) -> None:
+        place: Json = found
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = to
+
+    return change
+
+
+DPO = ("evaluate", "policies", "dpo")
+TEST = ("reward", "test")
+
+
+@pytest.mark.parametrize(
+    ("at_the_limit", "beyond_it", "headline", "words"),
+    [
+        (
+            changed(*DPO, "gold_reward", to=0.21),
+            changed(*DPO, "gold_reward", to=0.2),
+            "DPO may be gaming the reward model.",
+            "rose by 0.50 over SFT, the judge's did not (0.00)",
+        ),
+        (
+            changed(*DPO, "kl", to=15.0),
+            changed(*DPO, "kl", to=15.1),
+            "DPO is far from SFT.",
+            "15.1 nats per answer, more than 15",
+        ),
+        (
+            changed(*DPO, "mean_tokens", to=34.5),
+            changed(*DPO, "mean_tokens", to=36.0),
+            "Answers got longer.",
+            "SFT writes 30 tokens on average, DPO 36 (+20 %).",
+        ),
+        (
+            changed(*DPO, "mean_tokens", to=25.5),
+            changed(*DPO, "mean_tokens", to=24.0),
+            "Answers got shorter.",
+            "DPO 24 (\u221220 %).",
+        ),
+        (
+            changed(*DPO, "finished_share", to=0.95),
+            changed(*DPO, "finished_share", to=0.90),
+            "Answers do not end by themselves.",
+            "cut off DPO 10 % of the answers",
+        ),
+        (
+            changed("sample", "finished_share", to=0.95),
+            changed("sample", "finished_share", to=0.90),
+            "Labelers ranked answers that were cut off.",
+            "10 % of the sampled",
+        ),
+        (
+            changed("evaluate", "policies", "sft", "win_rate_low", to=0.50),
+            changed("evaluate", "policies", "sft", "win_rate_low", to=0.501),
+            "SFT does not tie with itself.",
+            "wins 51 %",
+        ),
+        (
+            changed(*TEST, "length_baseline", "value", to=0.689),
+            changed(*TEST, "length_baseline", "value", to=0.69),
+            "The reward model may know little more than length.",
+            "orders 74 % (69 to 77 %) of the held-out votes rightly; picking the longer answer "
+            "orders 69 %",
+        ),
+        (
+            changed("reward", "train", to=measured(0.839, 0.8, 0.9)),
+            changed("reward", "train", to=measured(0.86, 0.8, 0.9)),
+            "The reward model is overfitted.",
+            "86 % accuracy on them, 74 % on held-out ones",
+        ),
+        (
+            changed(*TEST, "calibration_error", to=0.10),
+            changed(*TEST, "calibration_error", to=0.12),
+            "The reward model is not sure enough.",
+            "by 0.12 on average",
+        ),
+        (
+            changed("label", "agreement", "strict", to=0.65),
+            changed("label", "agreement", "strict", to=0.64),
+            "Labelers disagree.",
+            "Two labelers order 64 %",
+        ),
+        (
+            changed("evaluate", "prompts", to=100),
+            changed("evaluate", "prompts", to=99),
+            "Few held-out prompts.",
+            "99 comparisons per policy",
+        ),
+        (
+            changed("evaluate", "judge", to="stories"),
+            changed("evaluate", "judge", to="reward"),
+            "The judge is not independent.",
+            "reward model that the policies were trained to please",
+        ),
+    ],
+)
+def test_a_warning_fires_beyond_its_limit_only(
+    tmp_path: Path,
+    at_the_limit: Callable[[Found], None],
+    beyond_it: Callable[[Found], None],
+    headline: str,
+    words: str,
+) -> None:
+    assert cautions_of(run_with(tmp_path / "at", at_the_limit)) == []
+    [caution] = cautions_of(run_with(tmp_path / "beyond", beyond_it))
+    assert caution.headline == headline
+    assert words in plain(caution.text)
+
+
+def test_too_sure_is_told_from_not_sure_enough(tmp_path: Path) -> None:
+    def too_sure(found: Found) -> None:
+        found["reward"]["test"] |= {
+            "calibration_error": 0.2,
+            "bins": [[0.1, 0.3, 5], [0.9, 0.7, 5]],
+        }
+
+    [caution] = cautions_of(run_with(tmp_path, too_sure))
+    assert caution.headline == "The reward model is too sure."
+
+
+def test_the_length_warning_compares_answers_of_like_length(tmp_path: Path) -> None:
+    found = results()
+    found["evaluate"]["policies"]["dpo"]["mean_tokens"] = 60.0
+    rows = answer_rows([1.0] * 30 + [-1.0] * 9 + [0.0])  # 30 won, 9 lost, 1 tied: 30.5 of 40
+    [caution] = cautions_of(read_run(write_run(tmp_path / "run", found, answers=rows)))
+    assert "In the 40 comparisons where both answers are about as long" in caution.text
+    assert "DPO wins 76 % (61 to 87 %)" in plain(caution.text)
+
+
+def test_changed_code_and_several_commits_are_told(tmp_path: Path) -> None:
+    code = {"commit": "1111111aaa", "changed": True, "diff": "secret"}
+    folder = write_run(tmp_path / "run", environment={**ENVIRONMENT, "code": code})
+    other = {**ENVIRONMENT, "code": {**code, "commit": "2222222bbb"}}
+    write_stage(folder, "prompts", results()["prompts"], "aaa", {}, environment=other)
+    [caution] = cautions_of(read_run(folder))
+    assert "changes that are in no commit" in caution.text
+    assert "different commits (1111111 and 2222222)" in caution.text
+
+
+def test_a_stage_that_ran_again_is_told_and_not_shown(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    write_stage(folder, "prompts", {**results()["prompts"], "prompts": 9}, "bbb", {})
+    run = read_run(folder)
+    [caution] = cautions_of(run)
+    assert caution.headline == "This page is older than the run."
+    assert run.result("prompts")["prompts"] == 2400
+
+
+def test_a_policy_that_the_evaluation_did_not_read_is_left_out(tmp_path: Path) -> None:
+    found = results()
+    del found["evaluate"]["policies"]["ppo"]
+    old = found.pop("ppo")
+    folder = write_run(tmp_path / "run", found, config={**CONFIG, "ppo": {"enabled": False}})
+    write_stage(folder, "ppo", old, "old", found)
+    run = read_run(folder)
+    assert "ppo" not in run.stages
+    assert missing(run) == ["PPO is turned off in the config."]
+
+
+def test_a_damaged_file_is_read_up_to_the_damage_and_named(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    metrics = folder / "round-1/ppo/aaa/metrics.jsonl"
+    metrics.write_text(metrics.read_text() + '{"step": 6, "obj')
+    run = read_run(folder)
+    assert len(run.metrics("ppo")) == 2
+    [caution] = cautions_of(run)
+    assert caution.headline == "A file of the run is damaged."
+    assert caution.text.startswith("ppo/metrics.jsonl could be read up to row 2 only")
+
+
+def test_an_altered_ranking_is_told(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    votes = folder / "round-1/label/aaa/rankings.jsonl"
+    votes.write_text(votes.read_text().replace('"duration_seconds": 20.0', '"duration_seconds": 2'))
+    [caution] = cautions_of(read_run(folder))
+    assert "was altered" in caution.text
+
+
+def test_the_newest_round_is_read(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    (folder / "round-1").rename(folder / "round-10")
+    write_run(folder, {"prompts": {"prompts": 3, "train": 1, "validation": 1, "test": 1}})
+    (folder / "round-1").rename(folder / "round-2")
+    assert read_run(folder).round == "round-10"
+
+
+def test_an_empty_folder_is_a_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no run in"):
+        read_run(tmp_path)
+    (tmp_path / "round-1" / "prompts" / "aaa").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"no stage of .* is complete yet"):
+        read_run(tmp_path)
+
+
+def test_the_line_under_the_title(tmp_path: Path) -> None:
+    assert [plain(part) for part in subtitle(run_with(tmp_path))] == [
+        "23 November 2026",
+        "commit 0d2b7c4",
+        "10 min 0 s on 2 cores",
+        "4 rankings by 2 simulated labelers (1.5 labeler hours)",
+    ]
+
+
+def test_the_flow_counts_what_was_done(tmp_path: Path) -> None:
+    assert [tuple(map(plain, labels)) for labels in flow(run_with(tmp_path))] == [
+        ("2,400 prompts",),
+        ("0.9 M-parameter model",),
+        ("SFT",),
+        ("9 responses",),
+        ("4 rankings of 3",),
+        ("reward model 74 %",),
+        ("DPO", "PPO"),
+        ("400 test prompts",),
+    ]
+
+
+def test_the_table_has_the_best_first_and_sft_last(tmp_path: Path) -> None:
+    rows = policy_rows(run_with(tmp_path))
+    assert [row.label for row in rows] == ["best of 16", "DPO", "PPO", "SFT"]
+    assert [row.best for row in rows] == [False, True, False, False]
+    assert [plain(row.kl) for row in rows] == ["≤ 1.8", "3.2", "2.4", "0.0"]
+    assert (plain(rows[1].win_rate), rows[1].interval) == ("70 %", "65–74")
+
+
+def test_where_the_reward_model_judges_its_reward_stands_once(tmp_path: Path) -> None:
+    run = run_with(tmp_path, changed("evaluate", "judge", to="reward"))
+    assert {row.judged for row in policy_rows(run)} == {""}
+
+
+def test_the_config_on_the_page_can_be_run_again(tmp_path: Path) -> None:
+    again = reproduction(run_with(tmp_path))
+    assert again.commands == ("git checkout 0d2b7c41fd72", "rlhf run small.yaml")
+    assert again.seed == 17
+    assert "labelers: simulated" in again.config
+    assert "runs_dir" not in again.config
+    assert again.stages[0][:2] == ("prompts", "1\u202fmin 0\u202fs")
+
+
+def test_agreement_of_a_labeler_with_the_others() -> None:
+    # p1: three strict pairs, two alike; p2: ann ties e and f, so two strict pairs, both alike.
+    assert agreement_with_others(rankings()) == {"ann": (4, 5), "bob": (4, 5)}
+    ann, bob = labeler_rows(rankings())
+    assert (ann.labeler_id, plain(ann.ties), plain(ann.agreement)) == ("ann", "17 %", "80 %")
+    assert (bob.rankings, plain(bob.median_time), plain(bob.ties)) == ("2", "20 s", "0 %")
+
+
+def test_samples_are_the_typical_the_best_and_the_worst(tmp_path: Path) -> None:
+    rows = answer_rows([0.0, 5.0, 1.0, -4.0, 1.1, 0.9, 2.0])
+    shown = samples_of(read_run(write_run(tmp_path / "run", answers=rows)))
+    assert [(sample.kind, sample.difference) for sample in shown[:3]] == [
+        ("typical", "+1.00"),
+        ("largest gain", "+5.00"),
+        ("largest loss", "\u22124.00"),
+    ]
+    assert [answer.policy for answer in shown[0].answers] == ["SFT", "DPO", "PPO"]
+    assert shown[0].answers[1].text == "DPO says 2"
+    asked = [sample.turns for sample in shown]
+    assert len(set(asked)) == len(asked) == 7  # none twice
+
+
+def test_four_families_share_a_dozen_samples(tmp_path: Path) -> None:
+    families = [answer_rows([0.0, 1.0, 2.0, 3.0], family) for family in "abcde"]
+    rows = [row for family in families for row in family]
+    shown = samples_of(read_run(write_run(tmp_path / "run", answers=rows)))
+    assert len(shown) == 12
+    assert {sample.family for sample in shown[:4]} == {"a", "b", "c", "d"}
+    assert {sample.kind for sample in shown[:3]} == {"typical", "largest gain", "largest loss"}
+
+
+def test_figures_in_one_spelling() -> None:
+    assert plain(formatting.percent(0.7049)) == "70 %"
+    assert formatting.percent_range(0.654, 0.744) == "65–74"
+    assert formatting.number(-0.004) == "0.00"
+    assert formatting.number(-1234.5, 1) == "\u22121,234.5"
+    assert formatting.number(None) == "–"
+    assert [formatting.signed(value, 0) for value in (20, -20, 0)] == ["+20", "\u221220", "0"]
+    assert [plain(formatting.duration(s)) for s in (3.28, 59.6, 3660)] == [
+        "3.3 s",
+        "1 min 0 s",
+        "1 h 1 min",
+    ]
+    assert [plain(formatting.size(n)) for n in (18, 3_702_059, 999_600)] == [
+        "18 B",
+        "3.7 MB",
+        "1.0 MB",
+    ]
+    assert formatting.count(1, "ranking") == "1 ranking"
+    assert formatting.listed(["a", "b", "c"]) == "a, b and c"
+
+
+def test_the_running_mean_passes_over_what_is_not_a_number() -> None:
+    assert running_mean([1.0, 2.0, 6.0], 3) == [1.5, 3.0, 4.0]
+    assert running_mean([1.0, float("nan"), 3.0], 3) == [1.0, 2.0, 3.0]
