@@ -27,7 +27,7 @@ LINE = "#010103"
 BLUE = "#010104"
 ORANGE = "#010105"
 GREY = "#010106"
-PAGE = "#010107"
+TEAL = "#010107"
 VARIABLES = {
     INK: "--ink",
     SOFT: "--soft",
@@ -35,7 +35,7 @@ VARIABLES = {
     BLUE: "--plot-blue",
     ORANGE: "--plot-orange",
     GREY: "--plot-grey",
-    PAGE: "--bg",
+    TEAL: "--plot-teal",
 }
 POLICY_COLOURS = {"dpo": ORANGE, "ppo": BLUE}
 STYLE: dict[Any, Any] = {

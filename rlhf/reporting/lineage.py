@@ -58,8 +58,7 @@ def flow(run: RunRecord) -> list[tuple[str, ...]]:
     if "prompts" in found:
         boxes.append((count(found["prompts"]["prompts"], "prompt"),))
     if "pretrain" in found:
-        millions = found["pretrain"]["parameters"] / 1e6
-        boxes.append((f"{millions:.1f}\u202fM-parameter model",))
+        boxes.append(("pretraining",))
     if "sft" in found:
         boxes.append(("SFT" if found["sft"].get("demonstrations") else "base model as SFT",))
     if "sample" in found:
@@ -91,6 +90,10 @@ def notes(run: RunRecord) -> list[str]:
     if split:
         rows = [f"{count(split[name])} {name}" for name in ("train", "validation", "test")]
         said.append(f"Prompts were divided by content before anything else: {listed(rows)}.")
+    made = run.result("pretrain")
+    if made:
+        millions = f"{made['parameters'] / 1e6:.1f} million"
+        said.append(f"The base model, of {millions} parameters, was pretrained in this run.")
     given = run.result("sft").get("demonstrations")
     if given:
         said.append(f"SFT learned from {count(given, 'demonstration')}.")
@@ -120,9 +123,13 @@ def missing(run: RunRecord) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """What one needs to do the run again, and the account of its stages."""
+    """What one needs to do the run again, and the account of its stages.
+
+    `changed` says that the code held more than the commit does.
+    """
 
     commands: tuple[str, ...]
+    changed: bool
     seed: int | None
     config: str
     versions: tuple[tuple[str, str], ...]
@@ -138,6 +145,7 @@ def reproduction(run: RunRecord) -> Reproduction:
     versions = {"python": environment.get("python"), **(environment.get("packages") or {})}
     return Reproduction(
         (*checkout, f"rlhf run {run.name}.yaml"),
+        bool(code.get("changed")),
         run.config.get("seed"),
         yaml.safe_dump(config, sort_keys=False, allow_unicode=True) if config else "",
         tuple((name, str(version)) for name, version in versions.items() if version),

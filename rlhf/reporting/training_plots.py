@@ -4,7 +4,16 @@ from collections.abc import Sequence
 
 from rlhf.data.identity import Json
 from rlhf.reporting.cautions import held_out
-from rlhf.reporting.drawing import BLUE, GREY, ORANGE, canvas, draw_smoothed, to_svg
+from rlhf.reporting.drawing import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    TEAL,
+    canvas,
+    draw_smoothed,
+    to_svg,
+)
 from rlhf.reporting.formatting import number, percent
 from rlhf.reporting.policy_plots import Plot
 from rlhf.reporting.reading import RunRecord
@@ -27,7 +36,7 @@ def calibration_plot(run: RunRecord) -> Plot | None:
             [100 * predicted for predicted, _, _ in bins],
             [100 * share for _, share, _ in bins],
             s=[20 + 100 * votes / most for *_, votes in bins],
-            color=BLUE,
+            color=TEAL,
             zorder=3,
         )
         axes.set(xlim=(-2, 102), ylim=(-2, 102), aspect="equal", anchor="W")
@@ -49,7 +58,7 @@ def ppo_plot(run: RunRecord) -> Plot | None:
     with canvas(320) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True)
         scores = draw_smoothed(top, steps, scores, BLUE)
-        kl = draw_smoothed(bottom, steps, kl, ORANGE)
+        kl = draw_smoothed(bottom, steps, kl, BLUE)
         top.set_title("reward-model reward")
         bottom.set_title("KL to SFT, nats per answer")
         bottom.set_xlabel("optimizer step")
@@ -78,9 +87,9 @@ def dpo_plot(run: RunRecord) -> Plot | None:
     accuracy, chosen, rejected, margins = values
     with canvas(320) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True)
-        draw_smoothed(top, steps, [100 * share for share in accuracy], BLUE)
-        draw_smoothed(bottom, steps, chosen, BLUE, "chosen")
-        draw_smoothed(bottom, steps, rejected, ORANGE, "rejected", "--")
+        draw_smoothed(top, steps, [100 * share for share in accuracy], ORANGE)
+        draw_smoothed(bottom, steps, chosen, ORANGE, "chosen")
+        draw_smoothed(bottom, steps, rejected, GREY, "rejected", "--")
         top.set_title("training pairs ordered rightly, %")
         bottom.set_title("log-probability of the response, nats")
         bottom.set_xlabel("optimizer step")
@@ -112,9 +121,9 @@ def sft_loss_plot(run: RunRecord) -> Plot | None:
     seen, (validation,) = _series(rows, ("eval_loss",))
     with canvas() as figure:
         axes = figure.subplots()
-        draw_smoothed(axes, steps, losses, BLUE, "training")
+        draw_smoothed(axes, steps, losses, GREY, "training")
         if seen:
-            axes.plot(seen, validation, "D", color=ORANGE, markersize=7, label="validation")
+            axes.plot(seen, validation, "D", color=INK, markersize=7, label="validation")
         axes.set_title("loss, nats per token")
         axes.set_xlabel("optimizer step")
         axes.legend(loc="best", handlelength=1.4)
@@ -141,7 +150,7 @@ def reward_loss_plot(run: RunRecord) -> Plot | None:
     with canvas() as figure:
         axes = figure.subplots()
         axes.axhline(COIN_LOSS, color=GREY, linewidth=1.2, dashes=(4, 3))
-        draw_smoothed(axes, steps, losses, BLUE)
+        draw_smoothed(axes, steps, losses, TEAL)
         axes.set_title("loss, nats per pair")
         axes.set_xlabel("optimizer step")
         svg = to_svg(

@@ -315,7 +315,7 @@ def test_the_line_under_the_title(tmp_path: Path) -> None:
 def test_the_flow_counts_what_was_done(tmp_path: Path) -> None:
     assert [tuple(map(plain, labels)) for labels in flow(run_with(tmp_path))] == [
         ("2,400 prompts",),
-        ("0.9 M-parameter model",),
+        ("pretraining",),
         ("SFT",),
         ("9 responses",),
         ("4 rankings of 3",),
@@ -341,7 +341,7 @@ def test_where_the_reward_model_judges_its_reward_stands_once(tmp_path: Path) ->
 def test_the_config_on_the_page_can_be_run_again(tmp_path: Path) -> None:
     again = reproduction(run_with(tmp_path))
     assert again.commands == ("git checkout 0d2b7c41fd72", "rlhf run small.yaml")
-    assert again.seed == 17
+    assert (again.seed, again.changed) == (17, False)
     assert "labelers: simulated" in again.config
     assert "runs_dir" not in again.config
     assert again.stages[0][:2] == ("prompts", "1\u202fmin 0\u202fs")
