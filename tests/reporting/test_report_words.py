@@ -177,7 +177,7 @@ TEST = ("reward", "test")
             changed("reward", "train", to=measured(0.839, 0.8, 0.9)),
             changed("reward", "train", to=measured(0.86, 0.8, 0.9)),
             "The reward model is overfitted.",
-            "86 % accuracy on them, 74 % on held-out ones",
+            "86 % accuracy on its training prompts, 74 % on held-out ones",
         ),
         (
             changed(*TEST, "calibration_error", to=0.10),
