@@ -7,10 +7,10 @@ import of `wandb` waits for the first mirror that is opened.
 
 import logging
 import math
-import numbers
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ class Mirror:
         self._warned = False
 
     def log(self, numbers: Json, step: int | None = None) -> None:
-        """Adds figures at a step; without one, at the step after the last."""
-        self._safely("figures", lambda: self._log(_figures(numbers), step))
+        """Adds figures at a step; without one, at the step after the last. None is no figure."""
+        self._safely("figures", lambda: self._figures(numbers, step))
 
     def table(self, name: str, rows: Sequence[Json], step: int | None = None) -> None:
         """Adds a table at a step. Earlier ones stay: each in the history under `name`, and all of
@@ -60,6 +60,14 @@ class Mirror:
         self._safely("summary", lambda: self.run.summary.update(scrubbed(summary)))
         self._safely("end", lambda: end_run(self.settings, self.run, exit_code))
         self.run = None
+
+    def _figures(self, numbers: Json, step: int | None) -> None:
+        given = {key: value for key, value in numbers.items() if value is not None}
+        figures = {key: value for key, value in given.items() if isinstance(value, Real)}
+        self._log({key: _plain(value) for key, value in figures.items()}, step)
+        if len(figures) < len(given):
+            odd = {key: value for key, value in given.items() if key not in figures}
+            raise ValueError(f"figures must be numbers, got {odd!r}")
 
     def _log(self, values: Json, step: int | None) -> None:
         step = self._step + 1 if step is None else step
@@ -106,7 +114,7 @@ class Mirror:
             upload_models=self.settings.upload_models,
         )
         for used in uses:
-            source = upstream(self.folder.resolve().parents[2], used)
+            source = upstream(self.folder.resolve().parents[1], used)
             if source is not None:
                 version = source.parents[2].name
                 publish(self.run, as_artifact(source), aliases=[version], uses=True)
@@ -184,15 +192,9 @@ def _staging_in(folder: Path) -> Iterator[None]:
             os.environ["WANDB_DATA_DIR"] = before
 
 
-def _figures(values: Json) -> Json:
-    """Plain ints and floats. Raises ValueError naming what is not a number."""
-    odd = {key: value for key, value in values.items() if not isinstance(value, numbers.Real)}
-    if odd:
-        raise ValueError(f"figures must be numbers, got {odd!r}")
-    return {
-        key: int(value) if isinstance(value, numbers.Integral) else float(value)
-        for key, value in values.items()
-    }
+def _plain(value: Real) -> int | float:
+    """NumPy's numbers among others, as Python's."""
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _cell(value: Any) -> Any:

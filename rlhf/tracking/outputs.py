@@ -78,16 +78,24 @@ def record_output(
     return listed
 
 
-def upstream(run_folder: Path, name: str) -> Path | None:
-    """The listing of an output that another stage of the run recorded under this name: the one in
-    use, else the newest; None where no stage did.
+def upstream(round_folder: Path, name: str) -> Path | None:
+    """The listing of an output that another stage recorded under this name: that in use in the
+    round, else the newest of the round, else that in use in the last round that has one. None where
+    no stage recorded it.
     """
     inside = f"wandb/outputs/{plain_name(name)}/{LISTING}"
-    in_use = sorted(run_folder.glob(f"round-*/*/{CURRENT}/{inside}"))
-    found = in_use or sorted(
-        run_folder.glob(f"round-*/*/*/{inside}"), key=lambda path: path.stat().st_mtime
-    )
+    in_round = sorted(round_folder.glob(f"*/*/{inside}"), key=lambda path: path.stat().st_mtime)
+    found = [
+        *sorted(round_folder.parent.glob(f"round-*/*/{CURRENT}/{inside}"), key=_round_of),
+        *in_round,
+        *round_folder.glob(f"*/{CURRENT}/{inside}"),
+    ]
     return found[-1].parent.resolve() if found else None
+
+
+def _round_of(listing: Path) -> int:
+    """Of `round-<r>/<stage>/current/wandb/outputs/<name>/output.json`."""
+    return int(listing.parents[5].name.removeprefix("round-"))
 
 
 def as_artifact(listed: Path) -> Any:
