@@ -182,7 +182,8 @@ def _overfit(run: RunRecord) -> Iterator[Caution]:
         if train - other > ACCURACY_GAP:
             yield Caution(
                 "The reward model is overfitted.",
-                f"{percent(train)} accuracy on its training prompts, {percent(other)} on held-out ones.",
+                f"{percent(train)} accuracy on its training prompts, {percent(other)} on held-out "
+                "ones.",
             )
 
 
