@@ -54,18 +54,24 @@ def score_ranked(scorer: Scorer, ranked: Sequence[RankedPrompt]) -> list[list[fl
     return [[next(flat) for _ in one.responses] for one in ranked]
 
 
-def measure(ranked: Sequence[RankedPrompt], scores: Sequence[Sequence[float]]) -> Measured:
-    """Accuracy, baseline and calibration of `scores`. Raises ValueError without any pair."""
+def measure(
+    ranked: Sequence[RankedPrompt], scores: Sequence[Sequence[float]], *, scale: float = 1.0
+) -> Measured:
+    """Accuracy, baseline and calibration of `scores`. Raises ValueError without any pair.
+
+    `scale` turns a difference of scores into log-odds: that of the scorer.
+    """
     lengths = [[float(words) for words in one.response_words] for one in ranked]
     predicted = np.array(
         [
-            1 / (1 + np.exp(row[w] - row[b]))
+            1 / (1 + np.exp(scale * (row[w] - row[b])))
             for one, row in zip(ranked, scores, strict=True)
             for b, w in zip(one.better, one.worse, strict=True)
         ]
     )
+    accuracy = pair_accuracy(ranked, scores)
     error, bins = calibration(predicted)
-    return Measured(pair_accuracy(ranked, scores), pair_accuracy(ranked, lengths), error, bins)
+    return Measured(accuracy, pair_accuracy(ranked, lengths), error, bins)
 
 
 def pair_accuracy(
@@ -74,8 +80,11 @@ def pair_accuracy(
     """Accuracy of `scores` (a list per prompt, one number per response) on all votes of `ranked`.
 
     Every vote counts once: the same pair judged by two labelers is two votes. Raises ValueError
-    without any pair.
+    without any pair, and for a score that is not a number.
     """
+    unscored = sum(not np.isfinite(row).all() for row in scores)
+    if unscored:
+        raise ValueError(f"{unscored} of {len(ranked)} prompts have scores that are not numbers")
     hits = np.array([_hits(one, row) for one, row in zip(ranked, scores, strict=True)])
     votes = np.array([len(one.better) for one in ranked])
     if votes.sum() == 0:

@@ -10,6 +10,7 @@ from rlhf.models.batching import Rows, hidden_states, make_rows
 from rlhf.models.loading import device, load_scorer
 
 SHIFT = "reward_shift"
+SCALE = "reward_scale"
 
 
 def score_rows(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
@@ -33,14 +34,16 @@ def score_head(model: PreTrainedModel) -> torch.nn.Linear:
 class Scorer:
     """A reward model that scores token ids: demonstrations score 0 on average, at unit scale.
 
-    The scale is in the weights of the head; the shift stands in the config as `reward_shift` and
-    is applied here.
+    That scale is in the weights of the head; the shift stands in the config as `reward_shift` and
+    is applied here. `scale` is what the head was divided by: sigmoid(scale * difference) is the
+    probability that the model was trained to give a pair.
     """
 
     def __init__(self, model: PreTrainedModel, pad_token_id: int) -> None:
         self.model = model.eval()
         self.pad_token_id = pad_token_id
         self.shift = float(getattr(model.config, SHIFT, 0.0))
+        self.scale = float(getattr(model.config, SCALE, 1.0))
 
     @classmethod
     def load(cls, folder: str | Path, pad_token_id: int, dtype: str = "float32") -> "Scorer":

@@ -16,7 +16,7 @@ from rlhf.models.lora import LoraSettings
 from rlhf.models.training import QuietTrainer, fit
 from rlhf.reward.losses import kwise_loss
 from rlhf.reward.rankings import RankedBatch, RankedPrompt, collate
-from rlhf.reward.scorer import SHIFT, Scorer, score_head, score_rows
+from rlhf.reward.scorer import SCALE, SHIFT, Scorer, score_head, score_rows
 
 
 class RankedDataset(torch.utils.data.Dataset[tuple[RankedPrompt, range]]):
@@ -131,17 +131,26 @@ def normalise(
     references: Sequence[tuple[Sequence[int], Sequence[int]]],
     pad_token_id: int,
 ) -> Normalisation:
-    """Folds the scale of the reference scores into the head and notes their mean in the config.
+    """Folds the scale of the reference scores into the head; notes it and the mean in the config.
 
-    Pair probabilities keep their order; differences are divided by one number. Nothing is done to
-    a model whose references all score alike.
+    The order of scores stays, and so do the probabilities of pairs, given the noted scale. Scores
+    that are all alike are only shifted. Raises ValueError without references, and for scores that
+    are not numbers.
     """
+    if not references:
+        raise ValueError("no reference response to set the zero and the unit of the reward by")
     setattr(model.config, SHIFT, 0.0)
     prompts, responses = zip(*references, strict=True)
     scores = torch.tensor(Scorer(model, pad_token_id).score(prompts, responses)).double()
     mean, std = float(scores.mean()), float(scores.std(correction=0))
+    if not math.isfinite(std):
+        raise ValueError(
+            f"the reward model scores its reference responses {mean} on average: its training "
+            "diverged; lower trainer.learning_rate"
+        )
     scale = std if std > 1e-6 else 1.0
     with torch.no_grad():
         score_head(model).weight /= scale
     setattr(model.config, SHIFT, mean / scale)
+    setattr(model.config, SCALE, scale)
     return Normalisation(mean, std)
