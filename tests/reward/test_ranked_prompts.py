@@ -1,0 +1,176 @@
+"""Rankings as training data: who counts how much, what is left out, what a batch looks like."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from tiny_models import EOS, PAD, tokenizer
+
+from rlhf.data.records import Prompt, Ranking, Response
+from rlhf.models.conversation import prompt_ids, response_ids
+from rlhf.reward.rankings import Dropped, RankedPrompt, collate, ranked_prompts
+
+PROMPTS = [Prompt.of("How do I boil an egg?"), Prompt.of("Name three fruits that are red.")]
+TEXTS = ["In water.", "I do not know.", "Put it in boiling water for eight minutes.", "No."]
+RESPONSES = {
+    (prompt.id, n): Response.of(prompt.id, text)
+    for prompt in PROMPTS
+    for n, text in enumerate(TEXTS)
+}
+BY_ID = {response.id: response for response in RESPONSES.values()}
+
+
+def ranking(
+    prompt: Prompt, labeler: str, *groups: Sequence[int], none_acceptable: bool = False
+) -> Ranking:
+    named = tuple(tuple(RESPONSES[prompt.id, n].id for n in group) for group in groups)
+    shown = tuple(i for group in named for i in group) or tuple(
+        RESPONSES[prompt.id, n].id for n in range(2)
+    )
+    return Ranking.of(
+        prompt_id=prompt.id,
+        labeler_id=labeler,
+        groups=named,
+        shown=shown,
+        none_acceptable=none_acceptable,
+    )
+
+
+def grouped(
+    *rankings: Ranking, max_tokens: int = 200, responses: dict[str, Response] | None = None
+) -> tuple[list[RankedPrompt], Dropped]:
+    return ranked_prompts(
+        rankings,
+        {prompt.id: prompt for prompt in PROMPTS},
+        responses or BY_ID,
+        tokenizer(),
+        max_tokens=max_tokens,
+    )
+
+
+def votes(one: RankedPrompt) -> dict[tuple[int, int], float]:
+    """The summed weight of each pair, by the numbers of its texts."""
+    texts = [tuple(response_ids(tokenizer(), text)) for text in TEXTS]
+    number = [texts.index(ids) for ids in one.responses]
+    found: dict[tuple[int, int], float] = {}
+    for better, worse, weight in zip(one.better, one.worse, one.weight, strict=True):
+        pair = number[better], number[worse]
+        found[pair] = found.get(pair, 0) + weight
+    return found
+
+
+def test_a_ranking_with_a_tie_by_hand() -> None:
+    (one,), dropped = grouped(ranking(PROMPTS[0], "ann", [2], [0, 1], [3]))
+    # five strict pairs; the tied two give none
+    expected = {(2, 0): 0.2, (2, 1): 0.2, (2, 3): 0.2, (0, 3): 0.2, (1, 3): 0.2}
+    assert votes(one) == pytest.approx(expected)
+    assert dropped == Dropped()
+    assert list(one.prompt) == prompt_ids(tokenizer(), PROMPTS[0].messages)
+    assert sorted(one.response_words) == [1, 2, 4, 8]
+
+
+def test_a_prompt_counts_once_and_its_rankings_share_it() -> None:
+    (one,), _ = grouped(
+        ranking(PROMPTS[0], "ann", [2], [0], [1]), ranking(PROMPTS[0], "bob", [1], [2])
+    )
+    # ann: three pairs of 1/6; bob: one of 1/2
+    expected = {(2, 0): 1 / 6, (2, 1): 1 / 6, (0, 1): 1 / 6, (1, 2): 1 / 2}
+    assert votes(one) == pytest.approx(expected)
+    assert sum(one.weight) == pytest.approx(1)
+
+
+def test_a_label_given_twice_weighs_twice_within_its_prompt() -> None:
+    (one,), _ = grouped(
+        ranking(PROMPTS[0], "ann", [0], [1]),
+        ranking(PROMPTS[0], "bob", [0], [1]),
+        ranking(PROMPTS[0], "cy", [1], [0]),
+    )
+    assert votes(one) == pytest.approx({(0, 1): 2 / 3, (1, 0): 1 / 3})
+
+
+def test_each_response_stands_once_however_often_it_was_ranked() -> None:
+    (one,), _ = grouped(
+        *(ranking(PROMPTS[0], name, [2], [0], [1], [3]) for name in ("ann", "bob", "cy"))
+    )
+    assert len(one.responses) == len(set(one.responses)) == 4
+    assert len(one.better) == 18
+
+
+def test_names_of_labelers_and_the_order_of_rankings_change_nothing() -> None:
+    made = [("ann", [[2], [0], [1]]), ("bob", [[1], [2, 0]]), ("cy", [[0], [2]])]
+    first, _ = grouped(*(ranking(PROMPTS[0], name, *groups) for name, groups in made))
+    other, _ = grouped(
+        *(ranking(PROMPTS[0], name[::-1] + "x", *groups) for name, groups in made[::-1])
+    )
+    assert first[0].responses == other[0].responses
+    assert votes(first[0]) == pytest.approx(votes(other[0]))
+
+
+def test_rankings_without_a_pair_are_counted_and_take_no_share() -> None:
+    made, dropped = grouped(
+        ranking(PROMPTS[0], "ann", [0, 1, 2]),
+        ranking(PROMPTS[0], "bob", none_acceptable=True),
+        ranking(PROMPTS[0], "cy", [0], [1]),
+        ranking(PROMPTS[1], "ann", [0, 1]),
+    )
+    assert [one.prompt_id for one in made] == [PROMPTS[0].id]
+    assert votes(made[0]) == pytest.approx({(0, 1): 1.0})
+    assert dropped == Dropped(rankings_without_pair=3)
+
+
+def test_prompts_are_cut_on_the_left_and_counted() -> None:
+    (one,), dropped = grouped(ranking(PROMPTS[0], "ann", [0], [1]), max_tokens=20)
+    longest = max(len(response) for response in one.responses)
+    assert len(one.prompt) == 20 - longest
+    whole = prompt_ids(tokenizer(), PROMPTS[0].messages)
+    assert list(one.prompt) == whole[-len(one.prompt) :]
+    assert dropped == Dropped(prompts_cut=1)
+
+
+def test_responses_that_leave_no_room_are_left_out_with_their_pairs() -> None:
+    room = len(response_ids(tokenizer(), TEXTS[2]))
+    (one,), dropped = grouped(ranking(PROMPTS[0], "ann", [2], [0], [1]), max_tokens=room)
+    assert votes(one) == pytest.approx({(0, 1): 1.0})
+    assert dropped.responses_too_long == 1
+    made, dropped = grouped(ranking(PROMPTS[0], "ann", [2], [0]), max_tokens=room)
+    assert made == []
+    assert dropped == Dropped(rankings_without_pair=1, responses_too_long=1)
+
+
+def test_a_response_that_was_cut_off_has_no_eos() -> None:
+    cut = Response.of(PROMPTS[0].id, TEXTS[0], finished=False)
+    ended = RESPONSES[PROMPTS[0].id, 0]
+    asked = Ranking.of(
+        prompt_id=PROMPTS[0].id,
+        labeler_id="ann",
+        groups=((ended.id,), (cut.id,)),
+        shown=(ended.id, cut.id),
+    )
+    (one,), _ = grouped(asked, responses={ended.id: ended, cut.id: cut})
+    better, worse = one.responses[one.better[0]], one.responses[one.worse[0]]
+    assert better == (*worse, EOS)
+
+
+def test_nothing_to_learn_from_gives_nothing() -> None:
+    assert grouped() == ([], Dropped())
+
+
+def test_a_batch_by_hand() -> None:
+    first = RankedPrompt("a", (5,), ((6, 1), (7, 1)), (1, 1), (1,), (0,), (1.0,))
+    second = RankedPrompt(
+        "b", (8, 9), ((6,), (7,), (4, 1)), (1, 1, 1), (0, 0), (1, 2), (0.25, 0.75)
+    )
+    batch = collate([first, second], [10, 11, 3, 4, 5], PAD)
+    assert batch.rows.input_ids.tolist() == [
+        [0, 5, 6, 1],
+        [0, 5, 7, 1],
+        [0, 8, 9, 6],
+        [0, 8, 9, 7],
+        [8, 9, 4, 1],
+    ]
+    assert batch.better.tolist() == [1, 2, 2]
+    assert batch.worse.tolist() == [0, 3, 4]
+    assert batch.weight.tolist() == [1.0, 0.25, 0.75]
+    assert batch.positions.tolist() == [10, 11, 3, 4, 5]
+    assert batch.rows.response_mask.sum(1).tolist() == [2, 2, 1, 1, 2]
+    assert torch.equal(batch.rows.attention_mask.sum(1), torch.tensor([3, 3, 3, 3, 4]))

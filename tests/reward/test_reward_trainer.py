@@ -1,0 +1,231 @@
+"""Training a reward model: the gradient is the one defined, it learns, resumes, and is saved."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import (
+    EOS,
+    PAD,
+    gradients,
+    interrupt_after,
+    parameters,
+    policy,
+    quiet_arguments,
+    reward_model,
+    save,
+)
+from transformers import TrainingArguments
+
+from rlhf.data.identity import Json
+from rlhf.models.batching import make_rows
+from rlhf.models.loading import load_scorer
+from rlhf.models.lora import LoraSettings
+from rlhf.models.training import fit
+from rlhf.reward.accuracy import measure, score_ranked
+from rlhf.reward.rankings import RankedPrompt
+from rlhf.reward.scorer import Scorer, score_head, score_rows
+from rlhf.reward.trainer import (
+    RankedCollator,
+    RankedDataset,
+    RewardTrainer,
+    init_head,
+    train_reward,
+)
+
+Pairs = Sequence[tuple[int, int]]
+
+
+def ranked(
+    name: str, prompt: tuple[int, ...], texts: Sequence[Sequence[int]], *votes: Pairs
+) -> Any:
+    """A prompt whose rankings share its one vote."""
+    better, worse, weight = zip(
+        *[(b, w, 1 / len(votes) / len(pairs)) for pairs in votes for b, w in pairs], strict=True
+    )
+    answers = tuple((*text, EOS) for text in texts)
+    return RankedPrompt(name, prompt, answers, (1,) * len(texts), better, worse, weight)
+
+
+def strict(*order: int) -> Pairs:
+    return list(itertools.combinations(order, 2))
+
+
+# Mixed K, several rankings of one prompt, a tie (2 and 3 of `b`), a two-token prompt.
+MIXED = [
+    ranked("a", (5, 6), [[7, 8], [9]], strict(1, 0)),
+    ranked(
+        "b",
+        (6,),
+        [[7], [8, 8, 8], [9, 3], [4]],
+        [*strict(1, 0), (1, 2), (1, 3), (0, 2), (0, 3)],
+        strict(3, 0),
+    ),
+    ranked("c", (9, 9, 9), [[3], [4, 5, 6], [8, 2]], strict(2, 1, 0)),
+    ranked("d", (12,), [[30, 31], [32]], strict(0, 1)),
+]
+
+
+def one_step(
+    folder: Path, data: Sequence[RankedPrompt], size: int, accumulation: int
+) -> torch.Tensor:
+    """The gradient of one optimizer step, read off the change of the weights under plain SGD."""
+    model = reward_model()
+    before = parameters(model)
+    trainer = trainer_in(
+        folder,
+        data,
+        model,
+        max_steps=1,
+        optim="sgd",
+        learning_rate=1.0,
+        max_grad_norm=0.0,
+        lr_scheduler_type="constant",
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=accumulation,
+    )
+    fit(trainer, log=lambda _: None, progress=lambda *_: None)
+    return before - parameters(model)
+
+
+def trainer_in(
+    folder: Path, data: Sequence[RankedPrompt], model: Any, **changes: Any
+) -> RewardTrainer:
+    settings = quiet_arguments(folder, remove_unused_columns=False, **changes)
+    return RewardTrainer(
+        model=model,
+        args=TrainingArguments(**settings),
+        train_dataset=RankedDataset(data),
+        data_collator=RankedCollator(PAD),
+    )
+
+
+def by_definition(data: Sequence[RankedPrompt]) -> torch.Tensor:
+    """Mean over prompts of the mean over their rankings' pairs, two forwards of one row a pair."""
+    model = reward_model()
+    for one in data:
+        for better, worse, weight in zip(one.better, one.worse, one.weight, strict=True):
+            first, second = (
+                score_rows(model, make_rows([one.prompt], [one.responses[i]], PAD))[0]
+                for i in (better, worse)
+            )
+            (-torch.nn.functional.logsigmoid(first - second) * weight / len(data)).backward()
+    return gradients(model)
+
+
+def test_gradient_of_a_mixed_batch_is_the_mean_over_prompts(tmp_path: Path) -> None:
+    found = one_step(tmp_path, MIXED, 4, 1)
+    assert torch.allclose(found, by_definition(MIXED), atol=1e-6)
+    assert found.abs().max() > 0.01
+
+
+def test_each_response_passes_through_the_model_once(tmp_path: Path) -> None:
+    model = reward_model()
+    rows: list[int] = []
+    model.model.register_forward_hook(
+        lambda _module, _args, out: rows.append(out.last_hidden_state.shape[0])
+    )
+    trainer = trainer_in(tmp_path, MIXED, model, max_steps=1, per_device_train_batch_size=4)
+    fit(trainer, log=lambda _: None, progress=lambda *_: None)
+    assert rows == [2 + 4 + 3 + 2]
+
+
+@pytest.mark.parametrize(("size", "accumulation"), [(1, 4), (2, 2)])
+def test_accumulated_micro_batches_are_one_batch(
+    tmp_path: Path, size: int, accumulation: int
+) -> None:
+    found = one_step(tmp_path, MIXED, size, accumulation)
+    assert torch.allclose(found, one_step(tmp_path, MIXED, 4, 1), atol=1e-7)
+
+
+def toy(count: int = 24) -> list[RankedPrompt]:
+    """Whoever says 7 is better than whoever does not, after any prompt; other tokens vary."""
+    generator = torch.Generator().manual_seed(2)
+    draw = torch.randint(10, 40, (count, 8), generator=generator).tolist()
+    return [
+        ranked(
+            f"p{n:02}", tuple(d[:3]), [[d[3]], [7, d[4]], [d[5], 7, d[6]]], strict(1, 0), [(2, 0)]
+        )
+        for n, d in enumerate(draw)
+    ]
+
+
+def train(folder: Path, base: Path, data: Sequence[RankedPrompt], **changes: Any) -> list[Json]:
+    logged: list[Json] = []
+    lora = changes.pop("lora", None)
+    settings = {"learning_rate": 3e-3, "per_device_train_batch_size": 4, **changes}
+    train_reward(
+        base,
+        data,
+        [(one.prompt, response) for one in data for response in one.responses],
+        folder / "model",
+        quiet_arguments(folder, **settings),
+        seed=5,
+        dtype="float32",
+        lora=lora,
+        log=logged.append,
+        progress=lambda *_: None,
+    )
+    return logged
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(policy(300, dtype=torch.float32), tmp_path_factory.mktemp("base"))
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(r=4, alpha=8)])
+def test_it_learns_what_the_rankings_say(
+    tmp_path: Path, base: Path, lora: LoraSettings | None
+) -> None:
+    data = toy()
+    rate = 3e-3 if lora is None else 1e-2
+    train(tmp_path, base, data[:16], num_train_epochs=6, learning_rate=rate, lora=lora)
+    scorer = Scorer.load(tmp_path / "model", PAD)
+    held_out = measure(data[16:], score_ranked(scorer, data[16:]), scale=scorer.scale)
+    assert held_out.accuracy.value > 0.85
+    references = [score for row in score_ranked(scorer, data[:16]) for score in row]
+    assert sum(references) / len(references) == pytest.approx(0, abs=1e-5)
+    assert sum(score**2 for score in references) / len(references) == pytest.approx(1, abs=1e-4)
+
+
+def direction_of_head(folder: Path) -> torch.Tensor:
+    """The saved head's weights without their length, which normalisation sets."""
+    weight = score_head(load_scorer(folder, PAD)).weight.detach()
+    return torch.nn.functional.normalize(weight)
+
+
+def test_the_trained_head_of_lora_is_in_the_saved_folder(tmp_path: Path, base: Path) -> None:
+    train(tmp_path, base, toy(8), max_steps=1, learning_rate=0.0, lora=LoraSettings(r=4))
+    still = direction_of_head(tmp_path / "model")
+    train(tmp_path, base, toy(8), max_steps=4, learning_rate=1e-2, lora=LoraSettings(r=4))
+    assert float((direction_of_head(tmp_path / "model") - still).norm()) > 0.005
+
+
+def test_resuming_gives_the_weights_of_the_uninterrupted_training(
+    tmp_path: Path, base: Path
+) -> None:
+    saving = {"max_steps": 7, "save_strategy": "steps", "save_steps": 2}
+    train(tmp_path / "whole", base, toy(), **saving)
+    cut = load_scorer(base, PAD)
+    init_head(cut, 5)
+    trainer = trainer_in(
+        tmp_path / "cut", toy(), cut, learning_rate=3e-3, per_device_train_batch_size=4, **saving
+    )
+    trainer.add_callback(interrupt_after(6))
+    with pytest.raises(KeyboardInterrupt):
+        fit(trainer, log=lambda _: None, progress=lambda *_: None)
+    steps: list[Json] = train(tmp_path / "cut", base, toy(), **saving)
+    assert [row["step"] for row in steps] == [1, 2, 3, 4, 5, 6, 7, 7]
+    whole, resumed = (load_scorer(tmp_path / name / "model", PAD) for name in ("whole", "cut"))
+    assert torch.equal(parameters(whole), parameters(resumed))
+    assert whole.config.reward_shift == resumed.config.reward_shift
+    assert whole.config.reward_scale == resumed.config.reward_scale
+
+
+def test_nothing_to_learn_from_is_refused_before_loading(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no ranking of the train split has a strict pair"):
+        train(tmp_path, tmp_path / "no such model", [])
