@@ -28,6 +28,11 @@ CHAT_TEMPLATES = {
         "{{ eos_token if m['role'] == 'assistant' else '\n' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ 'Assistant:\n' }}{% endif %}"
     ),
+    # A turn a line, as in documents of a request and its answer.
+    "lines": (
+        "{% for m in messages %}{{ m['content'] }}"
+        "{{ eos_token if m['role'] == 'assistant' else '\n' }}{% endfor %}"
+    ),
     # The text itself, continued: for story and completion models.
     "continue": (
         "{% for m in messages %}{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}"

@@ -31,6 +31,9 @@ WRITTEN = {
         "System:\nBe brief.\nUser:\nHow do I boil an egg?\nAssistant:\nIn water.<|end|>"
         "User:\nFor how long?\nAssistant:\nEight minutes.<|end|>"
     ),
+    "lines": (
+        "Be brief.\nHow do I boil an egg?\nIn water.<|end|>For how long?\nEight minutes.<|end|>"
+    ),
     "continue": (
         "Be brief.\nHow do I boil an egg?In water.<|end|>For how long?Eight minutes.<|end|>"
     ),
