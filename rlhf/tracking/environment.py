@@ -9,7 +9,24 @@ from pathlib import Path
 
 from rlhf.data.identity import Json
 
-PARTS = ["rlhf-pipeline", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "gradio", "fastapi", "sqlalchemy", "pydantic", "wandb"]
+PARTS = (
+    "rlhf-pipeline",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "tokenizers",
+    "numpy",
+    "matplotlib",
+    "gradio",
+    "fastapi",
+    "sqlalchemy",
+    "pydantic",
+    "wandb",
+)
+DIFF_CHARACTERS = 20_000
 
 
 def environment() -> Json:
@@ -47,7 +64,13 @@ def _commit() -> Json | None:
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit, "changed": bool(changed), "diff": _git(root, "diff", "HEAD")[:20_000]}
+    diff = _git(root, "diff", "HEAD")
+    return {
+        "commit": commit,
+        "changed": bool(changed),
+        "diff": diff[:DIFF_CHARACTERS],
+        "diff_cut": len(diff) > DIFF_CHARACTERS,
+    }
 
 
 def _git(root: Path, *words: str) -> str:
