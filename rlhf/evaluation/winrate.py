@@ -26,9 +26,15 @@ class WinRate:
 
 
 def win_rate(ours: Sequence[float], theirs: Sequence[float]) -> WinRate:
-    """Compares rewards prompt by prompt. Raises ValueError where there is nothing to compare."""
+    """Compares rewards prompt by prompt.
+
+    Raises ValueError where there is nothing to compare, and for a reward that is not a number.
+    """
     if not ours or len(ours) != len(theirs):
         raise ValueError(f"cannot compare {len(ours)} answers with {len(theirs)}")
+    unknown = sum(math.isnan(a) or math.isnan(b) for a, b in zip(ours, theirs, strict=True))
+    if unknown:
+        raise ValueError(f"{unknown} of {len(ours)} answers have rewards that are not numbers")
     wins = sum(a > b for a, b in zip(ours, theirs, strict=True))
     ties = sum(a == b for a, b in zip(ours, theirs, strict=True))
     rate = (wins + ties / 2) / len(ours)

@@ -31,9 +31,12 @@ CHECKPOINTING = next(
 
 
 class QuietTrainer(Trainer):
-    """`transformers.Trainer` that prints nothing; `fit` gives it a log."""
+    """`transformers.Trainer` that prints nothing and uses one device; `fit` gives it a log."""
 
     def __init__(self, **arguments: Any) -> None:
+        # With several GPUs in sight the Trainer would wrap the model in nn.DataParallel, which has
+        # none of the methods that our losses call.
+        arguments["args"]._n_gpu = min(arguments["args"].n_gpu, 1)
         super().__init__(**arguments)
         silence(self)
 

@@ -56,7 +56,8 @@ class DPOTrainer(QuietTrainer):
         on = self.args.device
         better, worse, weight = batch.better.to(on), batch.worse.to(on), batch.weight.to(on)
         logprobs = per_row(lambda rows: response_logprobs(model, rows).sum(1), batch.rows.to(on))
-        rewards = self.beta * (logprobs - self.reference_logprobs[batch.positions].to(on))
+        reference = self.reference_logprobs[batch.positions].to(on, logprobs.dtype)
+        rewards = self.beta * (logprobs - reference)
         loss = kwise_loss(rewards, better, worse, weight)
         if model.training:
             self._note(rewards.detach(), logprobs.detach(), better, worse, weight)
@@ -135,13 +136,16 @@ def train_dpo(
 def reference_logprobs(
     model: PreTrainedModel, ranked: Sequence[RankedPrompt], pad_token_id: int, batch_size: int = 64
 ) -> torch.Tensor:
-    """Summed log-probability of every response of the data set, (N,), in batches of like length."""
+    """Summed log-probability of every response of the data set, (N,) in float64 on the CPU.
+
+    Batches are made of responses of like length.
+    """
     flat = [(one.prompt, response) for one in ranked for response in one.responses]
     order = sorted(range(len(flat)), key=lambda i: (len(flat[i][0]) + len(flat[i][1]), i))
-    found = torch.zeros(len(flat))
+    found = torch.zeros(len(flat), dtype=torch.float64)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         rows = make_rows([flat[i][0] for i in chosen], [flat[i][1] for i in chosen], pad_token_id)
         sums = response_logprobs(model, rows.to(model.device)).sum(1)
-        found[torch.tensor(chosen)] = sums.float().cpu()
+        found[torch.tensor(chosen)] = sums.double().cpu()
     return found

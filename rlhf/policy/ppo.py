@@ -155,6 +155,11 @@ class PPOTrainer(QuietTrainer):
             train_dataset=train_dataset,
             data_collator=list,
         )
+        if self.args.world_size > 1:
+            raise ValueError(
+                f"PPO runs in one process, and there are {self.args.world_size}: start it without "
+                "torchrun or accelerate launch"
+            )
         for frozen in (self.ref_model, scorer.model):
             frozen.to(self.args.device)
         self._rollout: Rollout | None = None

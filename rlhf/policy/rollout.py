@@ -2,6 +2,7 @@
 out.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -83,20 +84,29 @@ class Roller:
         number: int,
     ) -> Rollout:
         """Rollout `number`: its random numbers come from (seed, prompt id, number) and nothing
-        else.
+        else; a prompt that stands in it again gets another draw.
         """
         assert isinstance(self.tokenizer.pad_token_id, int)
         assert isinstance(self.tokenizer.eos_token_id, int)
         completions = sample(
             policy,
             [prompt.ids for prompt in prompts],
-            [seed_from("rollout", self.seed, prompt.id, number) for prompt in prompts],
+            self._seeds(prompts, number),
             self.sampling,
             eos_token_id=self.tokenizer.eos_token_id,
             pad_token_id=self.tokenizer.pad_token_id,
             batch_size=len(prompts),
         )
         return self.evaluate(policy, value_model, prompts, completions)
+
+    def _seeds(self, prompts: Sequence[PromptIds], number: int) -> list[int]:
+        seen: Counter[str] = Counter()
+        seeds = []
+        for prompt in prompts:
+            again = (seen[prompt.id],) if seen[prompt.id] else ()
+            seeds.append(seed_from("rollout", self.seed, prompt.id, number, *again))
+            seen[prompt.id] += 1
+        return seeds
 
     @torch.no_grad()
     def evaluate(
@@ -127,10 +137,12 @@ class Roller:
 
 
 def state_values(value_model: PreTrainedModel, rows: Rows, shift: float) -> torch.Tensor:
-    """Value of the state before each response token, (B, T); 0 elsewhere.
+    """Value of the state before each response token, (B, T) in float32 (float64 stays); 0
+    elsewhere.
 
     The value model has the reward model's shape, so its shift is taken off here too.
     """
-    values = score_head(value_model)(hidden_states(value_model, rows))[..., 0] - shift  # (B, T)
+    values = score_head(value_model)(hidden_states(value_model, rows))[..., 0]  # (B, T)
+    values = (values if values.dtype == torch.float64 else values.float()) - shift
     before = torch.nn.functional.pad(values[:, :-1], (1, 0))
     return torch.where(rows.response_mask.bool(), before, 0.0)

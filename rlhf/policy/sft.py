@@ -6,15 +6,24 @@ sampled with; the prompt carries no loss.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
 from rlhf.data.identity import Json
 from rlhf.data.records import Prompt
+from rlhf.models.batching import make_rows, response_logprobs
 from rlhf.models.conversation import prompt_ids, response_ids
-from rlhf.models.loading import add_adapters, load_policy, load_tokenizer, save_whole
+from rlhf.models.loading import (
+    add_adapters,
+    load_policy,
+    load_tokenizer,
+    pad_token_id,
+    save_whole,
+)
 from rlhf.models.lora import LoraSettings
 from rlhf.models.training import fit, silence
 
@@ -55,9 +64,32 @@ def train_sft(
     last = fit(trainer, log=log, progress=progress)
     found = {"demonstrations": len(train), "train_loss": last.get("loss", last.get("train_loss"))}
     if held_out:
-        found["validation_loss"] = trainer.evaluate()["eval_loss"]
+        found["validation_loss"] = mean_token_loss(
+            trainer.model, held_out, pad_token_id(tokenizer), trainer.args.eval_batch_size
+        )
     save_whole(trainer.model, tokenizer, output)
     return found
+
+
+@torch.inference_mode()
+def mean_token_loss(model: Any, rows: Sequence[Json], pad: int, batch_size: int) -> float:
+    """-log p of the completions' tokens, in nats, each token counted once.
+
+    The Trainer's own evaluation is a mean over batches, where a token of a short answer counts
+    more.
+    """
+    lost, tokens = 0.0, 0
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        sizes = [sum(row["completion_mask"]) for row in batch]
+        made = make_rows(
+            [row["input_ids"][:-n] for row, n in zip(batch, sizes, strict=True)],
+            [row["input_ids"][-n:] for row, n in zip(batch, sizes, strict=True)],
+            pad,
+        )
+        lost -= float(response_logprobs(model, made.to(model.device)).sum())
+        tokens += sum(sizes)
+    return lost / tokens
 
 
 def _rows(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[Json]:
