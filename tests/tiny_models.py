@@ -10,12 +10,14 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from rlhf.data.identity import Json
 from rlhf.models.conversation import CHAT_TEMPLATES
@@ -70,8 +72,7 @@ def policy(
     """A random causal model in evaluation mode."""
     torch.manual_seed(seed)
     model = LlamaForCausalLM(shape(vocab_size, **changes))
-    model.to(dtype)  # type: ignore[arg-type]
-    model.eval()
+    _cast(model, dtype)
     return model
 
 
@@ -82,9 +83,19 @@ def reward_model(
     torch.manual_seed(seed)
     config = shape(vocab_size, num_labels=1, **changes)
     model = LlamaForSequenceClassification(config)
+    _cast(model, dtype)
+    return model
+
+
+def _cast(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """To this type, in evaluation mode; in float64 the norms too, which Llama takes in float32."""
+    if dtype == torch.float64:
+        for module in list(model.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, LlamaRMSNorm):
+                    setattr(module, name, torch.nn.RMSNorm(32, child.variance_epsilon))
     model.to(dtype)  # type: ignore[arg-type]
     model.eval()
-    return model
 
 
 def save(model: LlamaForCausalLM | LlamaForSequenceClassification, folder: Path) -> Path:

@@ -190,3 +190,16 @@ def test_settings_are_ours_then_the_stage_then_the_config(tmp_path: Path) -> Non
     arguments = TrainingArguments(**made)
     assert arguments.output_dir == str(tmp_path / "checkpoints")
     assert arguments.report_to == []
+
+
+def test_several_devices_in_sight_are_not_used_by_one_process(tmp_path: Path) -> None:
+    arguments = TrainingArguments(**quiet_arguments(tmp_path, max_steps=1))
+    arguments._n_gpu = 2
+    trainer = QuietTrainer(
+        model=policy(300, dtype=torch.float32),
+        args=arguments,
+        train_dataset=Documents(tokenizer(), TEXTS, 32),
+        data_collator=DocumentCollator(0),
+    )
+    run(trainer)
+    assert not isinstance(trainer.model_wrapped, torch.nn.DataParallel)
