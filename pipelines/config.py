@@ -152,11 +152,14 @@ class EvaluateConfig(Section):
 
 
 class RunConfig(Section):
-    """A run, whole. `labelers` says whose rankings are used."""
+    """A run, whole. `labelers` says whose rankings are used, `threads` how many CPU threads a tensor
+    operation may use (small models on a busy machine do best with one).
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(default=17, ge=0)
     runs_dir: str = "runs"
+    threads: int | None = Field(default=None, ge=1)
     labelers: Literal["simulated", "people", "imported"] = "simulated"
     prompts: PromptsConfig = PromptsConfig()
     model: ModelConfig = ModelConfig()

@@ -4,6 +4,8 @@ A stage's fingerprint is the hash of its name, its version, its part of the conf
 of what it reads. What is complete for a fingerprint is never done again and never overwritten.
 """
 
+import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -106,6 +108,7 @@ class Run:
         """Brings the run up to date; returns what each stage completed. Only one process may do so
         at a time.
         """
+        _limit_threads(self.config.threads)
         with owned(self.config.folder):
             ready: dict[str, Completion] = {}
             again = False
@@ -236,6 +239,16 @@ class Run:
         if others:
             return f"new input from {', '.join(others)}"
         return "what it reads from outside changed"
+
+
+def _limit_threads(count: int | None) -> None:
+    """CPU threads of torch, also where it is not imported yet."""
+    if count is None:
+        return
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(count)
 
 
 def _changed(before: Json, now: Json, at: str = "") -> list[str]:

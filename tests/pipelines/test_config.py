@@ -128,6 +128,7 @@ CHANGES = {
 ELSEWHERE = {
     "name",
     "runs_dir",
+    "threads",
     "sample.batch_size",
     "label.min_rankings",
     "dpo.enabled",
