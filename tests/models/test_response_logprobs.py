@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import pytest
 import torch
 from tiny_models import EOS, PAD, every_response, gradients, policy
+from transformers import PreTrainedModel
 
 from rlhf.models import batching
-from rlhf.models.batching import Rows, make_rows, response_logprobs
+from rlhf.models.batching import Rows, by_length, make_rows, per_row, response_logprobs
 
 PROMPTS = [[5, 9, 11], [7], [4, 4, 8, 30, 21, 6], [12, 13]]
 RESPONSES = [[6, 3, EOS], [9, 17, 20, 2, EOS], [EOS], [31, 8, 8, 8]]
@@ -80,6 +81,35 @@ def test_what_stands_in_the_padding_cannot_matter() -> None:
     expected = response_logprobs(policy(), rows)
     assert torch.allclose(expected, response_logprobs(policy(), other), atol=1e-12)
     assert torch.allclose(expected, response_logprobs(policy(), with_pad_as_eos), atol=1e-12)
+
+
+def test_chunks_of_like_length_by_hand() -> None:
+    rows = make_rows([[5], [7, 7], [9]], [[EOS], [8, 9, EOS], [4, EOS]], PAD)
+    (first, short), (second, long) = by_length(rows, 2)
+    assert (first.tolist(), second.tolist()) == ([0, 2], [1])
+    assert short.input_ids.tolist() == [[0, 5, 1], [9, 4, 1]]
+    assert short.attention_mask.tolist() == [[0, 1, 1], [1, 1, 1]]
+    assert short.position_ids.tolist() == [[0, 0, 1], [0, 1, 2]]
+    assert short.response_mask.tolist() == [[0, 0, 1], [0, 1, 1]]
+    assert long.input_ids.tolist() == [[7, 7, 8, 9, 1]]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 16])
+def test_chunks_change_neither_numbers_nor_gradient(size: int) -> None:
+    rows = make_rows([*PROMPTS, *PROMPTS], [*RESPONSES, *RESPONSES[::-1]], PAD)
+    weight = torch.linspace(-1, 2, 8, dtype=torch.float64)
+    found = []
+    for chunks in (None, size):
+        model = policy()
+
+        def sums(held: Rows, model: PreTrainedModel = model) -> torch.Tensor:
+            return response_logprobs(model, held).sum(1)
+
+        numbers = sums(rows) if chunks is None else per_row(sums, rows, chunks)
+        (weight * numbers).sum().backward()
+        found.append((numbers.detach(), gradients(model)))
+    assert torch.allclose(found[0][0], found[1][0], atol=1e-12)
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-10)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

@@ -30,6 +30,7 @@ from rlhf.policy.ppo import PPOConfig, PPOTrainer, RolloutBatches, train_ppo
 from rlhf.policy.rollout import PromptIds, Rollout
 from rlhf.reward.scorer import Scorer
 
+SHIFT = 0.7  # of the reward model's zero
 PROMPTS = [PromptIds(f"p{n}", (5 + n, 9, 11)[: 1 + n % 3]) for n in range(11)]
 
 
@@ -63,6 +64,8 @@ class WatchedPPO(PPOTrainer):
 def trainer_in(
     folder: Path, dtype: torch.dtype = torch.float32, prompts: Any = PROMPTS, **changes: Any
 ) -> WatchedPPO:
+    judge = reward_model(seed=4, dtype=dtype)
+    judge.config.reward_shift = SHIFT
     settings = {
         "total_episodes": 24,
         "per_device_train_batch_size": 4,
@@ -79,7 +82,7 @@ def trainer_in(
         model=policy(dtype=dtype),
         value_model=reward_model(seed=4, dtype=dtype),
         ref_model=policy(dtype=dtype),
-        scorer=WatchedScorer(reward_model(seed=4, dtype=dtype), PAD),
+        scorer=WatchedScorer(judge, PAD),
         train_dataset=prompts,
     )
 
@@ -178,7 +181,7 @@ def test_numbers_of_a_rollout_are_those_of_its_responses(tmp_path: Path) -> None
     asked = trainer.roller.scorer.asked  # type: ignore[attr-defined]
     scores = Scorer(reward_model(seed=4, dtype=torch.float32), PAD).score(*zip(*asked, strict=True))
     ended = [response[-1] == EOS for _, response in asked]
-    penalised = [s - (0 if end else 1) for s, end in zip(scores, ended, strict=True)]
+    penalised = [s - SHIFT - (0 if end else 1) for s, end in zip(scores, ended, strict=True)]
     assert first["objective/scores"] == pytest.approx(sum(penalised) / 8, abs=1e-5)
     assert first["objective/finished"] == pytest.approx(sum(ended) / 8)
     tokens = sum(len(response) for _, response in asked) / 8
@@ -231,7 +234,7 @@ def test_the_gradient_is_that_of_the_token_mean(tmp_path: Path) -> None:
     held = twin.roller.roll(model.policy, model.value_model, [PROMPTS[i] for i in first], 0)
     mask = held.rows.response_mask
     logprobs = response_logprobs(model.policy, held.rows)
-    values = state_values(model.value_model, held.rows, 0.0)
+    values = state_values(model.value_model, held.rows, SHIFT)
     loss = -(held.advantages * logprobs) + 0.35 * (values - held.returns) ** 2
     ((loss * mask).sum() / mask.sum()).backward()
     assert torch.allclose(found, gradients(model), atol=1e-6)

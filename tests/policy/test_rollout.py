@@ -53,7 +53,9 @@ ANSWERS = [[6, 3, EOS], [9, 17, 20, 2, EOS], [EOS], [31, 8, 8, 8]]
 
 
 def test_logprobs_kl_values_and_scores_by_their_definitions() -> None:
-    made = roller()
+    judge = reward_model(seed=4)
+    judge.config.reward_shift = 0.7
+    made = roller(scorer=Scorer(judge, PAD))
     found = made.evaluate(policy(), value_model(), PROMPTS, completions(ANSWERS))
     for row, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
         ids = torch.tensor([[*prompt.ids, *answer]])
@@ -71,7 +73,9 @@ def test_logprobs_kl_values_and_scores_by_their_definitions() -> None:
             )
             gap = float(ours[at, token] - base[at, token])
             assert float(found.kl[row, column]) == pytest.approx(gap, abs=1e-10)
-            assert float(found.values[row, column]) == pytest.approx(float(worth[at]), abs=1e-10)
+            assert float(found.values[row, column]) == pytest.approx(
+                float(worth[at]) - 0.7, abs=1e-10
+            )
         (score,) = made.scorer.score([prompt.ids], [answer])
         penalty = 0.0 if answer[-1] == EOS else 1.0
         assert float(found.scores[row]) == pytest.approx(score - penalty, abs=1e-5)
@@ -190,7 +194,9 @@ def test_temperature_is_the_same_in_sampling_and_in_logprobs() -> None:
     found = made.evaluate(policy(), value_model(), PROMPTS, completions(ANSWERS))
     with torch.no_grad():
         expected = response_logprobs(policy(), found.rows, 0.5)
+        base = response_logprobs(made.reference, found.rows, 0.5)
     assert torch.equal(found.logprobs, expected)
+    assert torch.equal(found.kl, expected - base)
     assert not torch.allclose(expected, response_logprobs(policy(), found.rows).detach(), atol=0.1)
 
 
