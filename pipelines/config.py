@@ -152,8 +152,8 @@ class EvaluateConfig(Section):
 
 
 class RunConfig(Section):
-    """A run, whole. `labelers` says whose rankings are used, `threads` how many CPU threads a tensor
-    operation may use (small models on a busy machine do best with one).
+    """A run, whole. `labelers` says whose rankings are used, `threads` how many CPU threads a
+    tensor operation may use (small models on a busy machine do best with one).
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

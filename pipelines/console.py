@@ -16,6 +16,15 @@ from rlhf.data.identity import Json
 from rlhf.tracking.run_folder import Completion
 
 QUIET_SECONDS = 20.0
+WIDE_COLUMNS = 140
+
+
+def make_console() -> Console:
+    """Standard output; where it is no terminal, wide enough that tables keep their words."""
+    terminal = Console(highlight=False, soft_wrap=True)
+    if terminal.is_terminal:
+        return terminal
+    return Console(highlight=False, soft_wrap=True, width=WIDE_COLUMNS)
 
 
 class ConsoleObserver(Observer):

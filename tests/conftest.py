@@ -1,4 +1,4 @@
-"""Offline, quiet, and two threads: set before any test imports a library that reads these."""
+"""Offline, quiet, one thread a process: set before any test imports a library that reads these."""
 
 import os
 
@@ -9,4 +9,5 @@ os.environ.update(
     WANDB_MODE="offline",
     GRADIO_ANALYTICS_ENABLED="False",
     TOKENIZERS_PARALLELISM="false",
+    OMP_NUM_THREADS="1",
 )

@@ -6,7 +6,7 @@ import yaml
 from rich.console import Console
 
 from pipelines.config import RunConfig, load_config
-from pipelines.console import ConsoleObserver, policies_table
+from pipelines.console import ConsoleObserver, make_console, policies_table
 from pipelines.faults import ExitCode
 from pipelines.runner import Run, Step, forecast
 from rlhf.data.identity import Json
@@ -32,7 +32,7 @@ def run_command(
 
         silence_libraries()
         check_trainer_blocks(config)
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     if dry_run:
         _show_plan(console, config, steps)
         return ExitCode.DONE

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from pipelines.console import headline
+from pipelines.console import headline, make_console
 from pipelines.graph import STAGES
 from rlhf.tracking.run_folder import MARKER, StageFolder, owned
 
@@ -26,13 +25,14 @@ def run_folder(folder: Path) -> Path:
 def status_command(folder: Path) -> None:
     """Prints a line per stage."""
     found = run_folder(folder)
+    console = make_console()
     for round_folder in sorted(found.glob("round-*")):
         table = Table(title=f"{found}, {round_folder.name}", title_justify="left")
         for column in ("stage", "state", "finished", "seconds", "MB", "says"):
             table.add_column(column, justify="right" if column in {"seconds", "MB"} else "left")
         for stage in STAGES:
             table.add_row(stage.name, *_state(StageFolder(round_folder / stage.name), stage.name))
-        Console(highlight=False).print(table)
+        console.print(table)
 
 
 def _state(folder: StageFolder, name: str) -> tuple[str, ...]:

@@ -5,8 +5,9 @@ checkpoint.
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -61,7 +62,7 @@ def trainer_settings(
         "output_dir": str(folder / CHECKPOINTS),
         "report_to": "none",
         "disable_tqdm": True,
-        "logging_steps": 5,
+        "logging_steps": 1,
         "save_strategy": "no",
         "save_total_limit": 2,
         "seed": seed,
@@ -86,7 +87,7 @@ class _Reporter(TrainerCallback):
     def __init__(self, log: Callable[[Json], None], progress: Callable[[int, int], None]) -> None:
         self.log = log
         self.progress = progress
-        self.last: Json = {}
+        self.rows: list[Json] = []
 
     def on_train_begin(
         self,
@@ -117,7 +118,7 @@ class _Reporter(TrainerCallback):
                     f"the training diverged: {name} is {numbers[name]} at step {step}; lower "
                     "trainer.learning_rate or trainer.max_grad_norm"
                 )
-        self.last |= numbers
+        self.rows.append(numbers)
         self.log({"step": step, **numbers})
 
     def on_step_end(
@@ -143,8 +144,10 @@ class _Reporter(TrainerCallback):
 def fit(
     trainer: Trainer, *, log: Callable[[Json], None], progress: Callable[[int, int], None]
 ) -> Json:
-    """Trains to the end, from the newest whole checkpoint where there is one; returns the last
-    logged numbers. Raises FloatingPointError where the loss or its gradient is no longer finite.
+    """Trains to the end, from the newest whole checkpoint where there is one.
+
+    Returns each logged number, meaned over the last tenth of the log: the same for a training that
+    was resumed. Raises FloatingPointError where the loss or its gradient is no longer finite.
     """
     # transformers would log a NaN loss as the mean of the losses before it.
     trainer.args.logging_nan_inf_filter = False
@@ -153,7 +156,15 @@ def fit(
     checkpoint = newest_checkpoint(Path(trainer.args.output_dir or "."))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    return reporter.last
+    return _tail_means(reporter.rows)
+
+
+def _tail_means(rows: Sequence[Json]) -> Json:
+    """Means over the last tenth of the rows, of what is logged at every step."""
+    steps = [row for row in rows if "loss" in row]
+    tail = steps[-max(1, len(steps) // 10) :]
+    names = sorted({name for row in tail for name in row})
+    return {name: fmean(row[name] for row in tail if name in row) for name in names}
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -117,7 +117,7 @@ def test_killed_four_times_it_equals_the_run_never_killed(whole: Path, tmp_path:
     assert checkpoints, "the interrupted stage had nothing to resume from"
     assert rlhf("run", TINY, f"runs_dir={tmp_path}").returncode in {0, 3, 4}
     ours, theirs = completed(tmp_path / "tiny"), completed(whole)
-    for stage in theirs:
+    for stage in theirs.keys() - {"report"}:  # the report says when, and how long it took
         assert ours[stage].digest == theirs[stage].digest, stage
         assert ours[stage].result == theirs[stage].result, stage
 
