@@ -60,6 +60,14 @@ def test_logs_steps_and_the_last_numbers(tmp_path: Path) -> None:
     assert losses[-1] < losses[0]
 
 
+def test_figures_are_means_over_the_last_tenth_of_the_log(tmp_path: Path) -> None:
+    logged, _, last = run(trainer_in(tmp_path, max_steps=20))
+    steps = [row for row in logged if "loss" in row]
+    assert len(steps) == 20
+    for name in ("loss", "grad_norm", "learning_rate"):
+        assert last[name] == pytest.approx((steps[-2][name] + steps[-1][name]) / 2, rel=1e-12)
+
+
 class TurnsNaN(QuietTrainer):
     """A training whose loss is no number from the third step on."""
 
