@@ -189,6 +189,12 @@ class RunConfig(Section):
             and self.prompts.source != "built-in"
         ):
             raise ValueError("prompts.source must be built-in where model.path is not set")
+        if self.sample.max_new_tokens >= self.model.max_tokens:
+            raise ValueError(
+                f"sample.max_new_tokens ({self.sample.max_new_tokens}) leaves no room for a "
+                "prompt in "
+                f"model.max_tokens ({self.model.max_tokens})"
+            )
         if (self.labelers == "imported") != (self.label.campaign is not None):
             raise ValueError("labelers: imported and label.campaign go together")
         if self.labelers == "imported" and (self.label.store is None or self.model.path is None):

@@ -56,7 +56,7 @@ def _explain(error: Exception) -> ExitCode:
     ):
         _say(f"{error.strerror}: {error.filename}")
         return ExitCode.MISTAKE
-    if isinstance(error, ValueError) and _raised_by_us(error):
+    if isinstance(error, ValueError | FloatingPointError) and _raised_by_us(error):
         _say(str(error))
         return ExitCode.MISTAKE
     _say(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")

@@ -65,7 +65,7 @@ def run(work: Work) -> Json:
         ranked = data[split][0]
         if ranked:
             scores = score_ranked(scorer, ranked)
-            result[split] = measure(ranked, scores).to_json()
+            result[split] = measure(ranked, scores, scale=scorer.scale).to_json()
             rows = scored_rows(ranked, scores)
             write_jsonl(work.folder / f"scored-{split}.jsonl", rows)
     return result

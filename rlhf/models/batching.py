@@ -92,6 +92,22 @@ def per_row(
     return torch.cat([values for _, values in pieces])[order.argsort()]
 
 
+def per_token(
+    compute: Callable[[Rows], torch.Tensor], rows: Rows, size: int = CHUNK_ROWS
+) -> torch.Tensor:
+    """`compute` on chunks of like length, a number a token, put back in place: (B, T), 0 where
+    cut.
+    """
+    found: torch.Tensor | None = None
+    for index, chunk in by_length(rows, size):
+        values = compute(chunk)
+        if found is None:
+            found = values.new_zeros(rows.input_ids.shape)
+        found[index, -values.shape[1] :] = values
+    assert found is not None
+    return found
+
+
 def hidden_states(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
     """The last hidden states of a causal model or a classifier, (B, T, D)."""
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.base_model

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf.data.identity import seed_from
-from rlhf.models.batching import Rows, hidden_states, make_rows, response_logprobs
+from rlhf.models.batching import Rows, hidden_states, make_rows, per_token, response_logprobs
 from rlhf.models.generation import Completion, Sampling, sample
 from rlhf.policy.advantages import gae, kl_k1, masked_whiten, token_rewards
 from rlhf.reward.scorer import Scorer, score_head
@@ -122,11 +122,14 @@ class Roller:
         answers = [completion.ids for completion in completions]
         rows = make_rows(asked, answers, self.tokenizer.pad_token_id).to(policy.device)
         mask = rows.response_mask
-        logprobs = response_logprobs(policy, rows, self.sampling.temperature)
-        reference = response_logprobs(self.reference, rows, self.sampling.temperature)
-        values = state_values(value_model, rows, self.scorer.shift)
+        heat = self.sampling.temperature
+        logprobs = per_token(lambda part: response_logprobs(policy, part, heat), rows)
+        reference = per_token(lambda part: response_logprobs(self.reference, part, heat), rows)
+        values = per_token(lambda part: state_values(value_model, part, self.scorer.shift), rows)
         finished = torch.tensor([c.finished for c in completions], device=policy.device).float()
-        scores = torch.tensor(self.scorer.score(asked, answers), device=policy.device)
+        scores = torch.tensor(
+            self.scorer.score(asked, answers, batch_size=32), device=policy.device
+        )
         scores = scores - self.missing_eos_penalty * (1 - finished)
         kl = kl_k1(logprobs, reference)
         rewards = token_rewards(scores, kl, mask, self.kl_coef)
