@@ -42,7 +42,7 @@ class Observer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage in a plan. `fingerprint` is None while it depends on stages that have to run first."""
+    """A stage in a plan; `fingerprint` is None while it depends on stages that run first."""
 
     stage: Stage
     fingerprint: str | None

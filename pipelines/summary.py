@@ -51,7 +51,7 @@ def _labels(label: Json) -> Json:
 
 
 def _reward_model(reward: Json, evaluated: Json) -> Json:
-    """Held-out accuracy: on the test split, or on validation where the test split has no rankings."""
+    """Held-out accuracy: on the test split, or on validation where that has no rankings."""
     split = next((name for name in ("test", "validation") if name in reward), None)
     if split is None:
         return {"accuracy": None}

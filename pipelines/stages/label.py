@@ -41,7 +41,7 @@ def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes `rankings.jsonl`, the snapshot that later stages read; they never see the live store."""
+    """Writes `rankings.jsonl`, the snapshot that later stages read instead of the live store."""
     if work.config.labelers == "imported":
         return _export(work, _of_this_run(work, imported.rankings(work.config)))
     with Store(work.config.store) as store:

@@ -1,4 +1,4 @@
-"""Rankings as training data: ranked prompts for our trainers, pairs in TRL's shape for anybody's."""
+"""Rankings as training data: ranked prompts for our trainers, pairs in TRL's shape for all."""
 
 from collections import defaultdict
 
