@@ -130,7 +130,9 @@ def policies_table(summary: Json) -> Table:
         table.add_column(column, justify="right")
     rows = sorted(summary["policies"].items(), key=lambda item: -item[1]["win_rate"])
     for name, row in rows:
-        distance = f"{row['kl']:.1f}" if "kl" in row else f"<= {row['kl_bound']:.1f}"
+        distance = (
+            f"{round(row['kl'], 1) + 0.0:.1f}" if "kl" in row else f"<= {row['kl_bound']:.1f}"
+        )
         table.add_row(
             name.replace("_", " "),
             f"{row['win_rate']:.1%}",

@@ -16,6 +16,12 @@ OURS = tuple(
     str(Path(__file__).resolve().parents[1] / name)
     for name in ("rlhf", "pipelines", "labeling_app")
 )
+FULL_DISK = (
+    "No space left on device",
+    "database or disk is full",
+    "PytorchStreamWriter failed writing",
+    "enforce fail at inline_container",
+)
 
 
 class ExitCode(IntEnum):
@@ -47,8 +53,9 @@ def guarded(app: Callable[[], None]) -> int:
 
 
 def _explain(error: Exception) -> ExitCode:
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        where = f" at {error.filename}" if error.filename else ""
+    if _disk_is_full(error):
+        filename = getattr(error, "filename", None)
+        where = f" at {filename}" if filename else ""
         _say(f"the disk is full{where}: make room, and give the same command again; it goes on")
         return ExitCode.UNEXPECTED
     if isinstance(
@@ -62,6 +69,17 @@ def _explain(error: Exception) -> ExitCode:
     _say(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     _say(f"This was not expected; the details are in {_write_details(error)}.")
     return ExitCode.UNEXPECTED
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Also where a library wraps it: torch, safetensors and SQLite each say it in their own way."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        if any(words in str(error) for words in FULL_DISK):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _raised_by_us(error: Exception) -> bool:

@@ -80,6 +80,8 @@ class Run:
         for name in (self.until, self.begin):
             if name is not None and name not in names:
                 raise ValueError(f"this run has no {name} stage: its config turns it off")
+        if self.until and self.begin and names.index(self.begin) > names.index(self.until):
+            raise ValueError(f"--from {self.begin} comes after --until {self.until}")
         return stages if self.until is None else stages[: names.index(self.until) + 1]
 
     def plan(self) -> list[Step]:
@@ -93,8 +95,9 @@ class Run:
             if missing:
                 steps.append(Step(stage, None, None, f"after {missing[-1]}"))
                 continue
-            fingerprint = self._fingerprint(stage, ready)
-            done = StageFolder(self.folder / stage.name).completion(fingerprint)
+            folder = StageFolder(self.folder / stage.name)
+            fingerprint = _newest_attempt(folder, self._fingerprint(stage, ready))
+            done = folder.completion(fingerprint)
             if done is not None and not again:
                 ready[stage.name] = done
                 steps.append(Step(stage, fingerprint, done, "complete"))
@@ -119,10 +122,11 @@ class Run:
 
     def _bring_up(self, stage: Stage, ready: dict[str, Completion], *, again: bool) -> Completion:
         folder = StageFolder(self.folder / stage.name)
-        fingerprint = self._fingerprint(stage, ready)
+        wanted = self._fingerprint(stage, ready)
+        fingerprint = _newest_attempt(folder, wanted)
         done = folder.completion(fingerprint)
         if done is not None and again:
-            fingerprint, done = _next_attempt(folder, fingerprint), None
+            fingerprint, done = _next_attempt(folder, wanted), None
         if done is not None:
             folder.point(fingerprint)
             self.observer.kept(stage, done)
@@ -270,6 +274,16 @@ def _next_attempt(folder: StageFolder, fingerprint: str) -> str:
     while folder.completion(f"{fingerprint}-{number}") is not None:
         number += 1
     return f"{fingerprint}-{number}"
+
+
+def _newest_attempt(folder: StageFolder, fingerprint: str) -> str:
+    """The last complete attempt at this fingerprint, or the fingerprint where there is none."""
+    number = 2
+    newest = fingerprint
+    while folder.completion(f"{fingerprint}-{number}") is not None:
+        newest = f"{fingerprint}-{number}"
+        number += 1
+    return newest
 
 
 def _mirror_result(

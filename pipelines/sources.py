@@ -69,6 +69,8 @@ def parse_row(row: Json) -> Prompt:
     has no prompt.
     """
     key = next((key for key in PROMPT_KEYS if row.get(key)), None)
+    if key is None and isinstance(row.get("chosen"), list):
+        key = "chosen"  # a whole conversation: the prompt is what comes before its last turn
     if key is None:
         raise ValueError(f"no {', '.join(PROMPT_KEYS[:-1])} or {PROMPT_KEYS[-1]}")
     value = row[key]

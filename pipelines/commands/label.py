@@ -1,5 +1,6 @@
 """`rlhf label`: the page where people rank the responses of a run."""
 
+import shlex
 from pathlib import Path
 
 from pipelines.campaigns import campaign_for_people
@@ -32,5 +33,5 @@ def label_command(
         host=host,
         port=port,
         open_browser=open_browser,
-        next_step=f"rlhf run {path} labelers=people",
+        next_step=f"rlhf run {shlex.join([str(path), *overrides])} labelers=people",
     )

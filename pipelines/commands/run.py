@@ -1,5 +1,6 @@
 """`rlhf run`: plan or execute a config, and show what came of it."""
 
+import shlex
 from pathlib import Path
 
 import yaml
@@ -40,7 +41,7 @@ def run_command(
         run.observer = observer
         run.execute()
     summary = read_json(config.folder / "summary.json")
-    _show_end(console, path, config, summary)
+    _show_end(console, shlex.join([str(path), *overrides]), config, summary)
     return VERDICTS[summary["verdict"]] if "verdict" in summary else ExitCode.DONE
 
 
@@ -63,7 +64,7 @@ def _show_plan(console: Console, config: RunConfig, steps: list[Step]) -> None:
     console.print(f"Forecast: {seconds:.0f} s and {size / 1e6:.0f} MB{left}")
 
 
-def _show_end(console: Console, path: Path, config: RunConfig, summary: Json) -> None:
+def _show_end(console: Console, words: str, config: RunConfig, summary: Json) -> None:
     if "policies" in summary:
         console.print(policies_table(summary))
         best, row = summary["best"], summary["policies"][summary["best"]]
@@ -76,6 +77,6 @@ def _show_end(console: Console, path: Path, config: RunConfig, summary: Json) ->
     if report.exists():
         console.print(f"The evidence:     {report}")
     if (config.folder / "round-1" / "sample" / "current").exists():
-        console.print(f"Rank by hand:     rlhf label {path}")
+        console.print(f"Rank by hand:     rlhf label {words}")
     if "policies" in summary:
         console.print(f"Talk to it:       rlhf chat {config.folder} --compare sft")

@@ -1,5 +1,6 @@
-"""Evaluation: every policy answers the same held-out prompts; a judge that no training saw
-compares it with SFT.
+"""Evaluation: every policy answers the same held-out prompts, and a judge compares it with SFT.
+
+Where the only judge is the reward model that PPO was trained on, the verdict is never "ship".
 """
 
 from collections.abc import Callable, Sequence
@@ -74,7 +75,9 @@ def run(work: Work) -> Json:
         "prompts": len(bench.prompts),
         "policies": policies,
         "best": best,
-        "verdict": verdict(policies[best]["win_rate_low"], policies[best]["win_rate_high"]),
+        "verdict": verdict(policies[best]["win_rate_low"], policies[best]["win_rate_high"])
+        if judge_name(work.config) != "reward"
+        else "not enough evidence",
         "ceiling": _ceiling(work),
     }
 

@@ -26,7 +26,11 @@ def run(work: Work) -> Json:
 
     model = work.config.model
     arguments = trainer_settings(
-        work.config.ppo.trainer, folder=work.folder, seed=work.seed("ppo"), dtype=model.dtype
+        work.config.ppo.trainer,
+        folder=work.folder,
+        seed=work.seed("ppo"),
+        dtype=model.dtype,
+        defaults={"save_steps": 10},
     )
     room = model.max_tokens - PPOConfig(**arguments).response_length
     tokenizer = load_tokenizer(model_of(work.inputs["sft"]))

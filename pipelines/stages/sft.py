@@ -46,6 +46,7 @@ def run(work: Work) -> Json:
         chat_template=model.chat_template,
         dtype=model.dtype,
         lora=model.lora,
+        max_tokens=model.max_tokens,
         log=work.log,
         progress=work.progress,
     )
@@ -64,7 +65,7 @@ STAGE = Stage(
     "sft",
     "Fine-tune on demonstrations",
     ("prompts", "pretrain"),
-    1,
+    2,
     settings,
     run,
     outside=outside,

@@ -63,7 +63,8 @@ def trainer_settings(
         "report_to": "none",
         "disable_tqdm": True,
         "logging_steps": 1,
-        "save_strategy": "no",
+        "save_strategy": "steps",
+        "save_steps": 100,
         "save_total_limit": 2,
         "seed": seed,
         "data_seed": seed,
@@ -74,8 +75,6 @@ def trainer_settings(
         **(defaults or {}),
         **trainer,
     }
-    if "save_steps" in trainer and "save_strategy" not in trainer:
-        settings["save_strategy"] = "steps"
     return settings
 
 

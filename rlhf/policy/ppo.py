@@ -60,6 +60,19 @@ class PPOConfig(TrainingArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()  # type: ignore[no-untyped-call]
+        for name in (
+            "num_ppo_epochs",
+            "response_length",
+            "temperature",
+            "per_device_train_batch_size",
+        ):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("gamma", "lam"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
+        if self.kl_coef < 0:
+            raise ValueError(f"kl_coef must not be negative, got {self.kl_coef}")
         self.rollout_size = self.per_device_train_batch_size * self.gradient_accumulation_steps
         if self.num_mini_batches < 1 or self.rollout_size % self.num_mini_batches:
             raise ValueError(

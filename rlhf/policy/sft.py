@@ -16,7 +16,7 @@ from trl import SFTConfig, SFTTrainer
 from rlhf.data.identity import Json
 from rlhf.data.records import Prompt
 from rlhf.models.batching import make_rows, response_logprobs
-from rlhf.models.conversation import prompt_ids, response_ids
+from rlhf.models.conversation import fit_prompt, prompt_ids, response_ids
 from rlhf.models.loading import (
     add_adapters,
     load_policy,
@@ -38,16 +38,21 @@ def train_sft(
     chat_template: str | None,
     dtype: str,
     lora: LoraSettings | None,
+    max_tokens: int,
     log: Callable[[Json], None],
     progress: Callable[[int, int], None],
 ) -> Json:
     """Fine-tunes `base` on the prompts that carry a demonstration; saves a plain model in `output`.
 
-    Returns `demonstrations`, `train_loss` and `validation_loss` (nats per response token). Raises
+    Returns `demonstrations`, `at_token_limit` (how many fill `max_tokens` and may be cut),
+    `train_loss` and `validation_loss` (nats per response token). Raises
     ValueError where no prompt has a demonstration.
     """
     tokenizer = load_tokenizer(base, chat_template)
-    train, held_out = _rows(tokenizer, prompts), _rows(tokenizer, validation)
+    train, held_out = (
+        _rows(tokenizer, prompts, max_tokens),
+        _rows(tokenizer, validation, max_tokens),
+    )
     if not train:
         raise ValueError(
             "no prompt of the train split has a demonstration: SFT has nothing to learn from"
@@ -62,7 +67,11 @@ def train_sft(
     )
     silence(trainer)
     last = fit(trainer, log=log, progress=progress)
-    found = {"demonstrations": len(train), "train_loss": last.get("loss", last.get("train_loss"))}
+    found = {
+        "demonstrations": len(train),
+        "at_token_limit": sum(len(row["input_ids"]) >= max_tokens for row in train),
+        "train_loss": last.get("loss"),
+    }
     if held_out:
         found["validation_loss"] = mean_token_loss(
             trainer.model, held_out, pad_token_id(tokenizer), trainer.args.eval_batch_size
@@ -92,13 +101,18 @@ def mean_token_loss(model: Any, rows: Sequence[Json], pad: int, batch_size: int)
     return lost / tokens
 
 
-def _rows(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[Json]:
+def _rows(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], max_tokens: int
+) -> list[Json]:
+    """Ids and mask of each demonstration. The prompt is cut on its left to make room; an answer
+    that leaves no room at all is cut off, and then has no EOS to learn from.
+    """
     rows = []
     for prompt in prompts:
         if prompt.demonstration is None:
             continue
-        asked = prompt_ids(tokenizer, prompt.messages)
-        answer = response_ids(tokenizer, prompt.demonstration)
+        answer = response_ids(tokenizer, prompt.demonstration)[: max_tokens - 1]
+        asked, _ = fit_prompt(prompt_ids(tokenizer, prompt.messages), max_tokens - len(answer))
         rows.append(
             {
                 "input_ids": asked + answer,

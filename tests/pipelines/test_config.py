@@ -76,6 +76,17 @@ def test_files_that_are_no_config(tmp_path: Path) -> None:
             r"sft.trainer.learning_rat for SFTConfig; did you mean 'learning_rate'",
         ),
         ("ppo.trainer.kl_coeff=1", r"ppo.trainer.kl_coeff for PPOConfig; did you mean 'kl_coef'"),
+        (
+            "sft.trainer.learning_rate=fast",
+            r"sft.trainer.learning_rate must be a number, got 'fast'",
+        ),
+        ("dpo.trainer.learning_rate=5e-5", r"write 5.0e-5, not 5e-5: YAML reads that as text"),
+        (
+            "reward.trainer.lr_scheduler_type=foo",
+            r"reward.trainer: 'foo' is not a valid|reward.trainer: foo is not a valid",
+        ),
+        ("ppo.trainer.gamma=7", r"ppo.trainer: gamma must lie in 0 to 1, got 7"),
+        ("ppo.trainer.num_mini_batches=3", r"ppo.trainer: a rollout of 64 episodes"),
         ("dpo.trainer.seed=1", r"dpo.trainer.seed is set by the run itself"),
     ],
 )

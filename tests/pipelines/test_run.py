@@ -152,6 +152,12 @@ def test_from_does_a_stage_again_beside_what_is_there(whole: Path) -> None:
     again = completed(whole)["preferences"]
     assert again.fingerprint == f"{before.fingerprint}-2"
     assert again.digest == before.digest
+    plain = rlhf("run", TINY, f"runs_dir={whole.parent}", "--until", "preferences")
+    assert "done" not in plain.stdout
+    assert completed(whole)["preferences"] == again, "the newest attempt stays in use"
+    late = rlhf("run", TINY, f"runs_dir={whole.parent}", "--from", "evaluate", "--until", "dpo")
+    assert late.returncode == 2
+    assert "--from evaluate comes after --until dpo" in late.stderr
 
 
 def test_only_one_process_owns_a_run(whole: Path) -> None:

@@ -63,6 +63,7 @@ def train(folder: Path, base: Path, **changes: Any) -> tuple[Json, list[Json]]:
         chat_template=None,
         dtype="float32",
         lora=parts["lora"],
+        max_tokens=parts.get("max_tokens", 200),
         log=logged.append,
         progress=lambda *_: None,
     )
@@ -137,7 +138,7 @@ def test_without_held_out_demonstrations_there_is_no_validation_loss(
     tmp_path: Path, base: Path
 ) -> None:
     found, _ = train(tmp_path, base, validation=[Prompt.of("No answer.")])
-    assert set(found) == {"demonstrations", "train_loss"}
+    assert set(found) == {"demonstrations", "at_token_limit", "train_loss"}
 
 
 def test_lora_is_merged_into_a_plain_model(tmp_path: Path, base: Path) -> None:
