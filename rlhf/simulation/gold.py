@@ -74,7 +74,8 @@ def judge(request: str, answer: str, *, finished: bool = True) -> Judgement:
         parts[kind] += 1
     if not finished:
         parts["unfinished"] = 1
-        parts["garbled"] -= parts["garbled"] and not answer.rstrip().endswith(".")
+        if parts["garbled"] and not answer.rstrip().endswith("."):
+            parts["garbled"] -= 1  # the sentence that was cut off
     parts["words too many"] = max(0, len(answer.split()) - FREE_WORDS)
     return Judgement(round(sum(POINTS[kind] * count for kind, count in parts.items()), 6), parts)
 

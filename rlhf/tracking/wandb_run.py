@@ -59,9 +59,8 @@ def load_wandb() -> str:
     """Imports W&B and loads its settings, once for the process; returns the server's address."""
     # W&B's own crash reports would leave the machine even where runs are logged offline.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    from wandb.sdk import wandb_setup
-
     import wandb
+    from wandb.sdk import wandb_setup
 
     setup = wandb_setup.singleton()
     if setup.settings_if_loaded is None:
@@ -191,9 +190,8 @@ def _abandon_service() -> None:
     """Ends W&B's service process without waiting for what it still wants to upload (its logs are on
     disk): it holds on to the ids of runs that it could not start or finish.
     """
-    from wandb.sdk import wandb_setup
-
     import wandb
+    from wandb.sdk import wandb_setup
 
     connection = wandb_setup.singleton()._connection
     if connection is not None and connection._proc is not None:
