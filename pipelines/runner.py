@@ -173,6 +173,7 @@ class Run:
             mirror.finish({}, exit_code=1)
             raise
         log.close()
+        folder.drop_checkpoints(fingerprint)
         write_json(path / "environment.json", environment())
         _mirror_result(mirror, stage, path, inputs, result)
         done = folder.complete(

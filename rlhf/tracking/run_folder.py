@@ -77,6 +77,12 @@ class StageFolder:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         return folder
 
+    def drop_checkpoints(self, fingerprint: str) -> None:
+        """Removes what a finished training no longer needs; before its outputs are listed
+        anywhere.
+        """
+        shutil.rmtree(self.at(fingerprint) / "checkpoints", ignore_errors=True)
+
     def complete(
         self, fingerprint: str, *, seconds: float, finished_at: str, result: Json
     ) -> Completion:
@@ -84,7 +90,7 @@ class StageFolder:
         folder.
         """
         folder = self.at(fingerprint)
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        self.drop_checkpoints(fingerprint)
         files = outputs(folder)
         done = Completion(
             fingerprint,
