@@ -95,15 +95,11 @@ class Run:
             if missing:
                 steps.append(Step(stage, None, None, f"after {missing[-1]}"))
                 continue
-            folder = StageFolder(self.folder / stage.name)
-            fingerprint = _newest_attempt(folder, self._fingerprint(stage, ready))
-            done = folder.completion(fingerprint)
-            if done is not None and not again:
+            fingerprint, done = self._attempt(stage, ready, again=again)
+            if done is not None:
                 ready[stage.name] = done
-                steps.append(Step(stage, fingerprint, done, "complete"))
-            else:
-                why = f"asked for by --from {self.begin}" if done else self._why(stage, ready)
-                steps.append(Step(stage, fingerprint, None, why))
+            why = "complete" if done else self._why(stage, ready, again=again)
+            steps.append(Step(stage, fingerprint, done, why))
         return steps
 
     def execute(self) -> dict[str, Completion]:
@@ -122,17 +118,27 @@ class Run:
 
     def _bring_up(self, stage: Stage, ready: dict[str, Completion], *, again: bool) -> Completion:
         folder = StageFolder(self.folder / stage.name)
-        wanted = self._fingerprint(stage, ready)
-        fingerprint = _newest_attempt(folder, wanted)
-        done = folder.completion(fingerprint)
-        if done is not None and again:
-            fingerprint, done = _next_attempt(folder, wanted), None
+        fingerprint, done = self._attempt(stage, ready, again=again)
         if done is not None:
             folder.point(fingerprint)
             self.observer.kept(stage, done)
             return done
-        self.observer.started(stage, self._why(stage, ready))
+        self.observer.started(stage, self._why(stage, ready, again=again))
         return self._run(stage, folder, fingerprint, ready)
+
+    def _attempt(
+        self, stage: Stage, ready: dict[str, Completion], *, again: bool
+    ) -> tuple[str, Completion | None]:
+        """The folder name to use, and what is complete in it; where the stage is to be done again,
+        the name after the last complete one.
+        """
+        folder = StageFolder(self.folder / stage.name)
+        wanted = self._fingerprint(stage, ready)
+        name, number = folder.newest(wanted)
+        done = folder.completion(name)
+        if done is not None and again:
+            return f"{wanted}-{number + 1}", None
+        return name, done
 
     def _run(
         self, stage: Stage, folder: StageFolder, fingerprint: str, ready: dict[str, Completion]
@@ -221,10 +227,12 @@ class Run:
             "outside": stage.outside(self.config, inputs),
         }
 
-    def _why(self, stage: Stage, ready: dict[str, Completion]) -> str:
+    def _why(self, stage: Stage, ready: dict[str, Completion], *, again: bool) -> str:
         """Why a stage has to run, against the last time it was completed."""
         folder = StageFolder(self.folder / stage.name)
         current = folder.current()
+        if again and folder.completion(self._fingerprint(stage, ready)) is not None:
+            return f"asked for by --from {self.begin}"
         if current is None:
             begun = any(folder.root.glob("*/config.json"))
             return "was cut short" if begun else "never ran"
@@ -267,24 +275,6 @@ def _changed(before: Json, now: Json, at: str = "") -> list[str]:
         else:
             found.append(place)
     return found
-
-
-def _next_attempt(folder: StageFolder, fingerprint: str) -> str:
-    """`<fingerprint>-2`, `-3`: what is complete stays, also when it is done again."""
-    number = 2
-    while folder.completion(f"{fingerprint}-{number}") is not None:
-        number += 1
-    return f"{fingerprint}-{number}"
-
-
-def _newest_attempt(folder: StageFolder, fingerprint: str) -> str:
-    """The last complete attempt at this fingerprint, or the fingerprint where there is none."""
-    number = 2
-    newest = fingerprint
-    while folder.completion(f"{fingerprint}-{number}") is not None:
-        newest = f"{fingerprint}-{number}"
-        number += 1
-    return newest
 
 
 def _mirror_result(

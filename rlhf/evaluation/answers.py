@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf.data.identity import seed_from
-from rlhf.models.batching import make_rows, response_logprobs
+from rlhf.models.batching import Rows, in_batches, response_logprobs
 from rlhf.models.conversation import decode
 from rlhf.models.generation import Sampling, sample
 from rlhf.models.loading import eos_token_id, pad_token_id
@@ -80,15 +80,16 @@ def kl_to(
     """log policy - log reference of each of the policy's own answers, in nats per response (k1,
     summed).
     """
-    order = sorted(
-        range(len(prompts)), key=lambda i: (len(prompts[i].ids) + len(answers[i].ids), i)
-    )
-    found: dict[int, float] = {}
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        rows = make_rows([prompts[i].ids for i in chosen], [answers[i].ids for i in chosen], pad)
-        rows = rows.to(policy.device)
+
+    def moved(rows: Rows) -> torch.Tensor:
         ours = response_logprobs(policy, rows, temperature).sum(1)
-        theirs = response_logprobs(reference, rows, temperature).sum(1)
-        found.update(zip(chosen, (ours - theirs).tolist(), strict=True))
-    return [found[i] for i in range(len(prompts))]
+        return ours - response_logprobs(reference, rows, temperature).sum(1)
+
+    return in_batches(
+        moved,
+        [prompt.ids for prompt in prompts],
+        [answer.ids for answer in answers],
+        pad,
+        device=policy.device,
+        batch_size=batch_size,
+    )

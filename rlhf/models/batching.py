@@ -108,6 +108,27 @@ def per_token(
     return found
 
 
+def in_batches(
+    compute: Callable[[Rows], torch.Tensor],
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    pad_token_id: int,
+    *,
+    device: torch.device,
+    batch_size: int,
+) -> list[float]:
+    """`compute`, one number a row, for each (prompt, response), in the order given; batches hold
+    sequences of like length.
+    """
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]) + len(responses[i]), i))
+    found: dict[int, float] = {}
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        rows = make_rows([prompts[i] for i in chosen], [responses[i] for i in chosen], pad_token_id)
+        found.update(zip(chosen, compute(rows.to(device)).tolist(), strict=True))
+    return [found[i] for i in range(len(prompts))]
+
+
 def hidden_states(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
     """The last hidden states of a causal model or a classifier, (B, T, D)."""
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.base_model

@@ -11,8 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.records import Message
 
-ROLE_TOKENS = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
-CHAT_TOKENS = tuple(ROLE_TOKENS.values())
+CHAT_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>")
 
 # Chat templates for base models that come without one, by the name that the config gives.
 CHAT_TEMPLATES = {

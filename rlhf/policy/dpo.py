@@ -13,30 +13,28 @@ import torch
 from transformers import PreTrainedModel, TrainingArguments
 
 from rlhf.data.identity import Json
-from rlhf.models.batching import make_rows, per_row, response_logprobs
+from rlhf.models.batching import in_batches, per_row, response_logprobs
 from rlhf.models.loading import (
     add_adapters,
     device,
     load_policy,
     load_tokenizer,
+    pad_token_id,
     save_whole,
 )
 from rlhf.models.lora import LoraSettings
-from rlhf.models.training import QuietTrainer, fit
-from rlhf.reward.losses import kwise_loss
+from rlhf.models.training import fit
 from rlhf.reward.rankings import RankedBatch, RankedPrompt
-from rlhf.reward.trainer import RankedCollator, RankedDataset
+from rlhf.reward.trainer import RankedCollator, RankedDataset, RankedTrainer
 
 
-class DPOTrainer(QuietTrainer):
-    """`transformers.Trainer` over ranked prompts.
+class DPOTrainer(RankedTrainer):
+    """The K-wise loss on implicit rewards.
 
     `reference_logprobs` (N,) holds the summed log-probability of each response of the data set
     under the reference, computed once. Logs `rewards/margins`, `rewards/accuracies`,
     `logps/chosen` and `logps/rejected` (nats).
     """
-
-    model_accepts_loss_kwargs = False
 
     def __init__(self, *, beta: float, reference_logprobs: torch.Tensor, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -45,32 +43,17 @@ class DPOTrainer(QuietTrainer):
         self._sums: dict[str, float] = {}
         self._batches = 0
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,  # noqa: ARG002
-    ) -> Any:
-        batch: RankedBatch = inputs["batch"]
-        on = self.args.device
-        better, worse, weight = batch.better.to(on), batch.worse.to(on), batch.weight.to(on)
-        logprobs = per_row(lambda rows: response_logprobs(model, rows).sum(1), batch.rows.to(on))
-        reference = self.reference_logprobs[batch.positions].to(on, logprobs.dtype)
+    def scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
+        """beta * (log policy - log reference) of each response, (N,)."""
+        logprobs = per_row(lambda rows: response_logprobs(model, rows).sum(1), batch.rows)
+        reference = self.reference_logprobs[batch.positions].to(logprobs.device, logprobs.dtype)
         rewards = self.beta * (logprobs - reference)
-        loss = kwise_loss(rewards, better, worse, weight)
         if model.training:
-            self._note(rewards.detach(), logprobs.detach(), better, worse, weight)
-        return (loss, {"rewards": rewards}) if return_outputs else loss
+            self._note(rewards.detach(), logprobs.detach(), batch)
+        return rewards
 
-    def _note(
-        self,
-        rewards: torch.Tensor,
-        logprobs: torch.Tensor,
-        better: torch.Tensor,
-        worse: torch.Tensor,
-        weight: torch.Tensor,
-    ) -> None:
+    def _note(self, rewards: torch.Tensor, logprobs: torch.Tensor, batch: RankedBatch) -> None:
+        better, worse, weight = batch.better, batch.worse, batch.weight
         margins = rewards[better] - rewards[worse]
         share = weight / weight.sum()
         numbers = {
@@ -105,27 +88,24 @@ def train_dpo(
     """Trains a policy, started from `policy` with that same folder as reference, and saves it in
     `output`.
 
-    Returns the last logged numbers. Raises ValueError where there is nothing to train on.
+    Returns what `fit` returns. Raises ValueError where there is nothing to train on.
     """
-    if not train:
-        raise ValueError(
-            "no ranking of the train split has a strict pair: there is nothing to learn from"
-        )
+    data = RankedDataset(train)
     tokenizer = load_tokenizer(policy)
-    assert isinstance(tokenizer.pad_token_id, int)
+    pad = pad_token_id(tokenizer)
     model = load_policy(policy, dtype)
     reference = reference_logprobs(
         model.to(device()),  # type: ignore[arg-type]
         train,
-        tokenizer.pad_token_id,
+        pad,
     )
     trainer = DPOTrainer(
         beta=beta,
         reference_logprobs=reference,
         model=model if lora is None else add_adapters(model, lora, "CAUSAL_LM"),
         args=TrainingArguments(**{"remove_unused_columns": False, **trainer_args}),
-        train_dataset=RankedDataset(train),
-        data_collator=RankedCollator(tokenizer.pad_token_id),
+        train_dataset=data,
+        data_collator=RankedCollator(pad),
     )
     last = fit(trainer, log=log, progress=progress)
     save_whole(trainer.model, tokenizer, output)
@@ -134,18 +114,19 @@ def train_dpo(
 
 @torch.inference_mode()
 def reference_logprobs(
-    model: PreTrainedModel, ranked: Sequence[RankedPrompt], pad_token_id: int, batch_size: int = 64
+    model: PreTrainedModel, ranked: Sequence[RankedPrompt], pad: int, batch_size: int = 64
 ) -> torch.Tensor:
     """Summed log-probability of every response of the data set, (N,) in float64 on the CPU.
 
     Batches are made of responses of like length.
     """
-    flat = [(one.prompt, response) for one in ranked for response in one.responses]
-    order = sorted(range(len(flat)), key=lambda i: (len(flat[i][0]) + len(flat[i][1]), i))
-    found = torch.zeros(len(flat), dtype=torch.float64)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        rows = make_rows([flat[i][0] for i in chosen], [flat[i][1] for i in chosen], pad_token_id)
-        sums = response_logprobs(model, rows.to(model.device)).sum(1)
-        found[torch.tensor(chosen)] = sums.double().cpu()
-    return found
+    pairs = [(one.prompt, response) for one in ranked for response in one.responses]
+    sums = in_batches(
+        lambda rows: response_logprobs(model, rows).sum(1),
+        [prompt for prompt, _ in pairs],
+        [response for _, response in pairs],
+        pad,
+        device=model.device,
+        batch_size=batch_size,
+    )
+    return torch.tensor(sums, dtype=torch.float64)

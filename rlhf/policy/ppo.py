@@ -1,8 +1,8 @@
 """PPO against a learned reward, on `transformers.Trainer`.
 
-A dataloader batch of prompts becomes a rollout; the rollout is buffered and consumed in real mini-
-batches over `num_ppo_epochs`; every mini-batch is one optimizer step of the Trainer, which brings
-clipping, schedules, logging and checkpoints. Stiennon et al. (2020); Ouyang et al. (2022),
+A dataloader batch of prompts becomes a rollout; the rollout is buffered and consumed in real
+mini-batches over `num_ppo_epochs`; every mini-batch is one optimizer step of the Trainer, which
+brings clipping, schedules, logging and checkpoints. Stiennon et al. (2020); Ouyang et al. (2022),
 appendix C.
 """
 
@@ -22,6 +22,7 @@ from rlhf.models.loading import (
     load_policy,
     load_scorer,
     load_tokenizer,
+    pad_token_id,
     save_whole,
 )
 from rlhf.models.lora import LoraSettings
@@ -298,23 +299,21 @@ def train_ppo(
 ) -> Json:
     """Trains a policy against a reward model with PPO; reference and start are the folder `policy`.
 
-    Returns the last logged numbers; saves the policy in `output` and the value model in
+    Returns what `fit` returns; saves the policy in `output` and the value model in
     `value` beside it.
     """
     tokenizer = load_tokenizer(policy)
-    assert isinstance(tokenizer.pad_token_id, int)
+    pad = pad_token_id(tokenizer)
     config = PPOConfig(**trainer_args)
     actor = load_policy(policy, dtype)
-    value = load_scorer(reward_model, tokenizer.pad_token_id, dtype)
+    value = load_scorer(reward_model, pad, dtype)
     trainer = PPOTrainer(
         args=config,
         processing_class=tokenizer,
         model=actor if lora is None else add_adapters(actor, lora, "CAUSAL_LM"),
         value_model=value if lora is None else add_adapters(value, lora, "SEQ_CLS"),
         ref_model=load_policy(policy, dtype),
-        scorer=Scorer(
-            load_scorer(reward_model, tokenizer.pad_token_id, dtype), tokenizer.pad_token_id
-        ),
+        scorer=Scorer(load_scorer(reward_model, pad, dtype), pad),
         train_dataset=prompts,
     )
     last = fit(trainer, log=log, progress=progress)

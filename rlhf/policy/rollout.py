@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rlhf.data.identity import seed_from
 from rlhf.models.batching import Rows, hidden_states, make_rows, per_token, response_logprobs
 from rlhf.models.generation import Completion, Sampling, sample
+from rlhf.models.loading import eos_token_id, pad_token_id
 from rlhf.policy.advantages import gae, kl_k1, masked_whiten, token_rewards
 from rlhf.reward.scorer import Scorer, score_head
 
@@ -86,15 +87,13 @@ class Roller:
         """Rollout `number`: its random numbers come from (seed, prompt id, number) and nothing
         else; a prompt that stands in it again gets another draw.
         """
-        assert isinstance(self.tokenizer.pad_token_id, int)
-        assert isinstance(self.tokenizer.eos_token_id, int)
         completions = sample(
             policy,
             [prompt.ids for prompt in prompts],
             self._seeds(prompts, number),
             self.sampling,
-            eos_token_id=self.tokenizer.eos_token_id,
-            pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=eos_token_id(self.tokenizer),
+            pad_token_id=pad_token_id(self.tokenizer),
             batch_size=len(prompts),
         )
         return self.evaluate(policy, value_model, prompts, completions)
@@ -117,10 +116,9 @@ class Roller:
         completions: Sequence[Completion],
     ) -> Rollout:
         """Log-probs, values, KL-shaped rewards and advantages of completions."""
-        assert isinstance(self.tokenizer.pad_token_id, int)
         asked = [prompt.ids for prompt in prompts]
         answers = [completion.ids for completion in completions]
-        rows = make_rows(asked, answers, self.tokenizer.pad_token_id).to(policy.device)
+        rows = make_rows(asked, answers, pad_token_id(self.tokenizer)).to(policy.device)
         mask = rows.response_mask
         heat = self.sampling.temperature
         logprobs = per_token(lambda part: response_logprobs(policy, part, heat), rows)

@@ -16,7 +16,7 @@ def kwise_loss(
 
     `scores` (N,), one per response; `better`, `worse` (P,) index into it; `weight` (P,) is not
     negative. With weights that sum to 1 per prompt this is the mean over prompts of the mean over
-    their pairs. Bradley- Terry (1952); InstructGPT (Ouyang et al. 2022), equation 1. Raises
+    their pairs. Bradley-Terry (1952); InstructGPT (Ouyang et al. 2022), equation 1. Raises
     ValueError where no pair has weight.
     """
     total = weight.sum()

@@ -54,6 +54,16 @@ class RankedBatch:
     weight: torch.Tensor
     positions: torch.Tensor
 
+    def to(self, device: torch.device) -> "RankedBatch":
+        """On `device`, but for the positions: they index what stays on the CPU."""
+        return RankedBatch(
+            self.rows.to(device),
+            self.better.to(device),
+            self.worse.to(device),
+            self.weight.to(device),
+            self.positions,
+        )
+
 
 def ranked_prompts(
     rankings: Iterable[Ranking],

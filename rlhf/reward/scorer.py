@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from rlhf.models.batching import Rows, hidden_states, make_rows
+from rlhf.models.batching import Rows, hidden_states, in_batches
 from rlhf.models.loading import device, load_scorer
 
 SHIFT = "reward_shift"
@@ -62,13 +62,11 @@ class Scorer:
         """One reward per (prompt, response), in the order given; EOS is part of a finished
         response's ids.
         """
-        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]) + len(responses[i]), i))
-        found: dict[int, float] = {}
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            rows = make_rows(
-                [prompts[i] for i in chosen], [responses[i] for i in chosen], self.pad_token_id
-            )
-            scores = score_rows(self.model, rows.to(self.model.device)) - self.shift
-            found.update(zip(chosen, scores.tolist(), strict=True))
-        return [found[i] for i in range(len(prompts))]
+        return in_batches(
+            lambda rows: score_rows(self.model, rows) - self.shift,
+            prompts,
+            responses,
+            self.pad_token_id,
+            device=self.model.device,
+            batch_size=batch_size,
+        )

@@ -11,7 +11,13 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from rlhf.data.identity import Json
 from rlhf.models.batching import per_row
-from rlhf.models.loading import add_adapters, load_scorer, load_tokenizer, save_whole
+from rlhf.models.loading import (
+    add_adapters,
+    load_scorer,
+    load_tokenizer,
+    pad_token_id,
+    save_whole,
+)
 from rlhf.models.lora import LoraSettings
 from rlhf.models.training import QuietTrainer, fit
 from rlhf.reward.losses import kwise_loss
@@ -21,10 +27,14 @@ from rlhf.reward.scorer import SCALE, SHIFT, Scorer, score_head, score_rows
 
 class RankedDataset(torch.utils.data.Dataset[tuple[RankedPrompt, range]]):
     """Ranked prompts, each with the positions of its responses among all responses of the data
-    set.
+    set. Raises ValueError where there is none.
     """
 
     def __init__(self, ranked: Sequence[RankedPrompt]) -> None:
+        if not ranked:
+            raise ValueError(
+                "no ranking of the train split has a strict pair: there is nothing to learn from"
+            )
         self.ranked = ranked
         self.starts = [0]
         for one in ranked:
@@ -48,12 +58,16 @@ class RankedCollator:
         return {"batch": collate([one for one, _ in elements], positions, self.pad_token_id)}
 
 
-class RewardTrainer(QuietTrainer):
+class RankedTrainer(QuietTrainer):
     """`transformers.Trainer` over ranked prompts: each response encoded once, all its pairs in the
-    loss.
+    loss. What a response is worth is for the kinds below to say.
     """
 
     model_accepts_loss_kwargs = False
+
+    def scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
+        """One number per response of the batch, (N,)."""
+        raise NotImplementedError
 
     def compute_loss(
         self,
@@ -62,12 +76,17 @@ class RewardTrainer(QuietTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,  # noqa: ARG002
     ) -> Any:
-        batch: RankedBatch = inputs["batch"]
-        device = self.args.device
-        scores = per_row(lambda rows: score_rows(model, rows), batch.rows.to(device))
-        better, worse = batch.better.to(device), batch.worse.to(device)
-        loss = kwise_loss(scores, better, worse, batch.weight.to(device))
+        batch: RankedBatch = inputs["batch"].to(self.args.device)
+        scores = self.scores(model, batch)
+        loss = kwise_loss(scores, batch.better, batch.worse, batch.weight)
         return (loss, {"scores": scores}) if return_outputs else loss
+
+
+class RewardTrainer(RankedTrainer):
+    """The K-wise loss on the scores of a reward model."""
+
+    def scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
+        return per_row(lambda rows: score_rows(model, rows), batch.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +115,21 @@ def train_reward(
     `references` are (prompt, response) ids that shall score 0 on average with standard deviation
     1. Raises ValueError where there is nothing to train on.
     """
-    if not train:
-        raise ValueError(
-            "no ranking of the train split has a strict pair: there is nothing to learn from"
-        )
+    data = RankedDataset(train)
     tokenizer = load_tokenizer(base)
-    assert isinstance(tokenizer.pad_token_id, int)
-    model = load_scorer(base, tokenizer.pad_token_id, dtype)
+    pad = pad_token_id(tokenizer)
+    model = load_scorer(base, pad, dtype)
     init_head(model, seed)
     trained: Any = model if lora is None else add_adapters(model, lora, "SEQ_CLS")
     trainer = RewardTrainer(
         model=trained,
         args=TrainingArguments(**{"remove_unused_columns": False, **trainer_args}),
-        train_dataset=RankedDataset(train),
-        data_collator=RankedCollator(tokenizer.pad_token_id),
+        train_dataset=data,
+        data_collator=RankedCollator(pad),
     )
     fit(trainer, log=log, progress=progress)
     plain: PreTrainedModel = trained if lora is None else trained.merge_and_unload()
-    normalisation = normalise(plain, references, tokenizer.pad_token_id)
+    normalisation = normalise(plain, references, pad)
     save_whole(plain, tokenizer, output)
     return normalisation
 

@@ -53,6 +53,16 @@ class StageFolder:
         marker = self.at(fingerprint) / MARKER
         return Completion(**read_json(marker)) if marker.exists() else None
 
+    def newest(self, fingerprint: str) -> tuple[str, int]:
+        """The last complete attempt at a fingerprint (`<fingerprint>`, `-2`, `-3`), and its number;
+        the fingerprint itself and 1 where there is no other.
+        """
+        name, number = fingerprint, 1
+        while self.completion(f"{fingerprint}-{number + 1}") is not None:
+            number += 1
+            name = f"{fingerprint}-{number}"
+        return name, number
+
     def current(self) -> Path | None:
         """The folder in use, or None."""
         link = self.root / CURRENT
