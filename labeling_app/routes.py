@@ -1,6 +1,6 @@
 """What the page asks of the server: the next item, saving a ranking, skipping."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -8,20 +8,25 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 
-from labeling_app.answers import RankAnswer, SkipAnswer, progress_json, task_json
+from labeling_app.answers import SkipAnswer, SubmittedAnswer, progress_json, task_json
 from labeling_app.texts import TEXTS
+from labeling_app.visitors import CurrentVisitor, Visitor
 from rlhf.data.identity import Json
-from rlhf.feedback.store import Campaign, Store, Task
-
-CurrentLabeler = Callable[[Request], str]
+from rlhf.data.records import Demonstration, Ranking
+from rlhf.feedback.modes import mode_named
+from rlhf.feedback.store import Campaign, Judgement, Store, Task
 
 
 def ranking_routes(
-    store: Store, campaign: Campaign, current_labeler: CurrentLabeler, next_step: str
+    store: Store, campaign: Campaign, current_visitor: CurrentVisitor, next_step: str
 ) -> APIRouter:
-    """The routes under `/api`. `current_labeler` says on whose behalf a request is made."""
+    """The routes under `/api`. `current_visitor` says on whose behalf a request is made."""
     router = APIRouter(prefix="/api")
-    labeler = Depends(current_labeler)
+
+    def labeler_of(visitor: Annotated[Visitor, Depends(current_visitor)]) -> str:
+        return visitor.labeler_id
+
+    labeler = Depends(labeler_of)
 
     def progress(labeler_id: str) -> Json:
         return {"progress": progress_json(store.progress(campaign, labeler_id))}
@@ -42,21 +47,24 @@ def ranking_routes(
         return {"item": item, **progress(labeler_id)}
 
     @router.post("/submit")
-    def submit(answer: RankAnswer, labeler_id: Annotated[str, labeler]) -> Json:
-        """Saves a ranking once, however often it is sent."""
+    def submit(sent: SubmittedAnswer, labeler_id: Annotated[str, labeler]) -> Json:
+        """Saves an answer once, however often it is sent; a later one corrects an earlier."""
         with _refusals():
-            groups = answer.groups()
-            ranking = store.submit(
-                answer.item_id,
+            task = store.task(sent.item_id, labeler_id)
+            if task is None:
+                raise ValueError(f"{labeler_id} was not given item {sent.item_id}")
+            said = mode_named(task.mode).check(sent.answer, task.shown)
+            saved = store.submit(
+                sent.item_id,
                 labeler_id,
-                groups,
-                submission_id=str(answer.submission_id),
-                none_acceptable=answer.none_acceptable,
-                duration_seconds=answer.duration_seconds,
+                said,
+                submission_id=str(sent.submission_id),
+                duration_seconds=sent.duration_seconds,
+                rationale=sent.rationale.strip(),
             )
-        if (ranking.groups, ranking.none_acceptable) != (groups, answer.none_acceptable):
-            raise HTTPException(409, "this submission id was used before, for another ranking.")
-        return {"ranking_id": ranking.id, **progress(labeler_id)}
+        if not _says(saved, said):
+            raise HTTPException(409, "this submission id was used before, for another answer.")
+        return {"answer_id": saved.id, **progress(labeler_id)}
 
     @router.post("/skip")
     def skip(answer: SkipAnswer, labeler_id: Annotated[str, labeler]) -> Json:
@@ -77,6 +85,12 @@ def next_task(store: Store, campaign: Campaign, labeler_id: str, after: int | No
     if after is None or task is None or task.item_id != after:
         return task
     return store.claim(campaign, labeler_id, ahead=True)
+
+
+def _says(saved: Ranking | Demonstration, said: Judgement) -> bool:
+    if isinstance(saved, Demonstration):
+        return saved.text == said.text
+    return (saved.groups, saved.none_acceptable) == (said.groups, said.none_acceptable)
 
 
 def store_failed(_request: Request, error: Exception) -> JSONResponse:

@@ -21,6 +21,7 @@ from labeling_app.labelers import check_labeler_id
 from labeling_app.page import HEAD, STATIC, THEME, ranking_page
 from labeling_app.routes import ranking_routes, store_failed
 from labeling_app.security import Wall
+from labeling_app.visitors import Visitor
 from rlhf.feedback.store import Campaign, Store
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
@@ -42,8 +43,11 @@ def create_app(
         opened.close()
         raise
 
-    def current_labeler(_request: Request) -> str:
-        return labeler_id
+    def current_visitor(_request: Request) -> Visitor:
+        return Visitor(labeler_id, "admin")
+
+    def signed_in(request: Request) -> str:
+        return current_visitor(request).labeler_id
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -51,7 +55,7 @@ def create_app(
         opened.close()
 
     app = FastAPI(title="Ranking page", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.include_router(ranking_routes(opened, found, current_labeler, next_step))
+    app.include_router(ranking_routes(opened, found, current_visitor, next_step))
     app.add_exception_handler(DBAPIError, store_failed)
     app.mount("/page", StaticFiles(directory=STATIC), name="page")
     # An empty list of origins, so that Gradio does not echo any origin with credentials.
@@ -61,7 +65,7 @@ def create_app(
         app,
         ranking_page(found),
         "/",
-        auth_dependency=current_labeler,
+        auth_dependency=signed_in,
         footer_links=[],
         run_history=False,
         show_error=False,

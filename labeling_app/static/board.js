@@ -94,10 +94,12 @@ export class Board {
     this.submission ??= {
       submission_id: crypto.randomUUID(),
       item_id: this.item.item_id,
-      ranks: Object.fromEntries(
-        this.ids.flatMap((id, i) => (this.ranks[i] === null ? [] : [[id, this.ranks[i]]])),
-      ),
-      none_acceptable: this.none,
+      answer: {
+        ranks: Object.fromEntries(
+          this.ids.flatMap((id, i) => (this.ranks[i] === null ? [] : [[id, this.ranks[i]]])),
+        ),
+        none_acceptable: this.none,
+      },
       duration_seconds: seconds,
     };
     return this.submission;

@@ -138,7 +138,8 @@ class Ranking:
 
     `none_acceptable` is a judgement of its own and goes with an order as well as without one.
     `shown` is the order on the screen. A correction is a new ranking that `supersedes` the old
-    one. Pairs are derived, never stored.
+    one. Pairs are derived, never stored. `mode` names how it was asked for and `details` holds
+    what that mode adds (the strength of a comparison, ratings); see `rlhf.feedback.modes`.
     """
 
     id: str
@@ -152,6 +153,8 @@ class Ranking:
     rationale: str = ""
     supersedes: str | None = None
     submission_id: str = field(default="", compare=False)
+    mode: str = "rank"
+    details: Json = field(default_factory=dict, hash=False)
 
     @classmethod
     def of(
@@ -167,6 +170,8 @@ class Ranking:
         rationale: str = "",
         supersedes: str | None = None,
         submission_id: str = "",
+        mode: str = "rank",
+        details: Json | None = None,
     ) -> Self:
         """A checked ranking; ties are sorted within their group, and the id is the hash of the
         content.
@@ -191,7 +196,8 @@ class Ranking:
             raise ValueError(
                 f"{labeler_id} ranked {sorted(flat)} of {prompt_id} but was shown {sorted(shown)}"
             )
-        if len(set(shown)) != len(shown) or len(shown) < 2:
+        # One response alone can be rated; to be ordered it takes two.
+        if len(set(shown)) != len(shown) or len(shown) < (1 if mode == "rate" else 2):
             raise ValueError(
                 f"a ranking of {prompt_id} needs at least two different responses, got {shown!r}"
             )
@@ -209,11 +215,13 @@ class Ranking:
             rationale,
             supersedes,
             submission_id,
+            mode,
+            details or {},
         )
         return replace(draft, id=content_id("ranking", draft._content()))
 
     def _content(self) -> Json:
-        return {
+        content: Json = {
             "prompt_id": self.prompt_id,
             "labeler_id": self.labeler_id,
             "groups": [list(group) for group in self.groups],
@@ -224,6 +232,11 @@ class Ranking:
             "rationale": self.rationale,
             "supersedes": self.supersedes,
         }
+        if self.mode != "rank":
+            content["mode"] = self.mode
+        if self.details:
+            content["details"] = self.details
+        return content
 
     def to_json(self) -> Json:
         return {"id": self.id, **self._content(), "submission_id": self.submission_id}
@@ -241,6 +254,8 @@ class Ranking:
             rationale=row.get("rationale", ""),
             supersedes=row.get("supersedes"),
             submission_id=row.get("submission_id", ""),
+            mode=row.get("mode", "rank"),
+            details=row.get("details"),
         )
         if "id" in row and row["id"] != made.id:
             raise ValueError(f"ranking {row['id']} was altered: its content hashes to {made.id}")
@@ -249,6 +264,85 @@ class Ranking:
     def positions(self) -> dict[str, int]:
         """Response id -> index of its tie group, 0 for the best."""
         return {response: level for level, group in enumerate(self.groups) for response in group}
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """An answer that a labeler wrote for a prompt, from nothing or from a response
+    (`edited_from`). Append-only, like a ranking.
+    """
+
+    id: str
+    prompt_id: str
+    labeler_id: str
+    text: str
+    edited_from: str | None = None
+    submitted_at: str = ""
+    duration_seconds: float = 0.0
+    rationale: str = ""
+    supersedes: str | None = None
+    submission_id: str = field(default="", compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        prompt_id: str,
+        labeler_id: str,
+        text: str,
+        edited_from: str | None = None,
+        submitted_at: str = "",
+        duration_seconds: float = 0.0,
+        rationale: str = "",
+        supersedes: str | None = None,
+        submission_id: str = "",
+    ) -> Self:
+        """A checked demonstration; its id is the hash of the content. Raises ValueError where the
+        text is empty.
+        """
+        if not text.strip():
+            raise ValueError(
+                f"an empty demonstration for {prompt_id} by {labeler_id}: write, or skip"
+            )
+        if not 0 <= duration_seconds < float("inf"):
+            raise ValueError(f"writing took {duration_seconds} seconds: it must be 0 or more")
+        draft = cls(
+            "",
+            prompt_id,
+            labeler_id,
+            text,
+            edited_from,
+            submitted_at,
+            round(duration_seconds, 3),
+            rationale,
+            supersedes,
+            submission_id,
+        )
+        return replace(draft, id=content_id("demonstration", draft._content()))
+
+    def _content(self) -> Json:
+        return {
+            "prompt_id": self.prompt_id,
+            "labeler_id": self.labeler_id,
+            "text": self.text,
+            "edited_from": self.edited_from,
+            "submitted_at": self.submitted_at,
+            "duration_seconds": self.duration_seconds,
+            "rationale": self.rationale,
+            "supersedes": self.supersedes,
+        }
+
+    def to_json(self) -> Json:
+        return {"id": self.id, **self._content(), "submission_id": self.submission_id}
+
+    @classmethod
+    def from_json(cls, row: Json) -> Self:
+        made = cls.of(**{key: value for key, value in row.items() if key != "id"})
+        if "id" in row and row["id"] != made.id:
+            raise ValueError(
+                f"demonstration {row['id']} was altered: its content hashes to {made.id}"
+            )
+        return made
 
 
 @dataclass(frozen=True, slots=True)

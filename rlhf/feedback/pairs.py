@@ -2,24 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
 
 from rlhf.data.identity import content_id
 from rlhf.data.records import Preference, Prompt, Ranking, Response
+from rlhf.feedback.modes import Pair, mode_named
 
 
-def comparisons(ranking: Ranking) -> Iterator[tuple[str, str, int]]:
+def comparisons(ranking: Ranking) -> Iterator[Pair]:
     """Every pair of a ranking as (better, worse, margin), ids; margin 0 is a tie, in id order.
 
-    The margin is the number of tie groups between the two. A ranking without an order gives none.
+    What the margin means is for the ranking's mode to say: tie groups apart, the strength of a
+    comparison, the difference of two ratings. A ranking without an order gives none.
     """
-    for level, group in enumerate(ranking.groups):
-        for first, second in combinations(group, 2):
-            yield first, second, 0
-        for lower in range(level + 1, len(ranking.groups)):
-            for better in group:
-                for worse in ranking.groups[lower]:
-                    yield better, worse, lower - level
+    return mode_named(ranking.mode).pairs(ranking)
 
 
 def preferences_from(
@@ -33,9 +28,10 @@ def preferences_from(
     and a ranking shares its part equally among its strict pairs. So the weights of the strict
     pairs of one prompt sum to 1. A tie weighs what a strict pair of its ranking weighs (in a
     ranking of ties alone, they share the part). Leave superseded rankings out.
-    Raises ValueError for a ranking of a prompt or response that is not given.
+    Raises ValueError for a ranking of a prompt or response that is not given. Rankings of a mode
+    that feeds the evaluation are left out: what judges policies does not train them.
     """
-    held = list(rankings)
+    held = [one for one in rankings if mode_named(one.mode).feeds == "preferences"]
     voices = Counter(ranking.prompt_id for ranking in held if len(ranking.groups) > 1)
     for ranking in held:
         _check_known(ranking, prompts, responses)

@@ -3,14 +3,16 @@ the caller's transaction.
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
 from rlhf.data.identity import Json, content_id, seeded_uuid
 from rlhf.data.records import Ranking
-from rlhf.feedback.schema import assignments, items, labelers, rankings
+from rlhf.feedback.audit import append, entries_of, new_salt
+from rlhf.feedback.schema import answers, assignments, items, labelers
 
 
 def item_key(prompt_id: str, response_ids: Sequence[str]) -> str:
@@ -33,37 +35,42 @@ def add_labeler(db: Connection, labeler_id: str, moment: float) -> None:
 
 def record(db: Connection, campaign_id: int, given: Sequence[Ranking]) -> int:
     """Saves the rankings that the campaign does not hold yet; returns how many those are."""
-    of_campaign = rankings.c.campaign_id == campaign_id
-    bodies = db.execute(select(rankings.c.body).where(of_campaign)).scalars().all()
-    held = {body["id"] for body in bodies}
+    of_campaign = answers.c.campaign_id == campaign_id
+    stored = db.execute(select(answers.c.id, answers.c.body).where(of_campaign)).all()
+    held = {row.id for row in stored}
     new = list({ranking.id: ranking for ranking in given if ranking.id not in held}.values())
-    item_ids = _item_ids(db, campaign_id, new)
-    corrected = {body["supersedes"] for body in bodies} | {ranking.supersedes for ranking in given}
+    asked = _items_asked(db, campaign_id, new)
+    corrected = {row.body["supersedes"] for row in stored if row.body}
+    corrected |= {ranking.supersedes for ranking in given}
     for labeler_id in {ranking.labeler_id for ranking in new}:
         add_labeler(db, labeler_id, time.time())
     rows: list[Json] = [
         {
             "id": ranking.id,
+            "kind": "ranking",
             "submission_id": ranking.submission_id
             or seeded_uuid("recorded", campaign_id, ranking.id),
             "campaign_id": campaign_id,
-            "item_id": item_ids[ranking.id],
+            "item_id": asked[ranking.id],
             "labeler_id": ranking.labeler_id,
             "body": ranking.to_json(),
+            "salt": new_salt(),
             "superseded": ranking.id in corrected,
+            "late": False,
         }
         for ranking in new
     ]
     if rows:
-        db.execute(insert(rankings), rows)
+        db.execute(insert(answers), rows)
     for replaced in {ranking.supersedes for ranking in new} & held:
-        where = and_(of_campaign, rankings.c.id == replaced)
-        db.execute(update(rankings).where(where).values(superseded=True))
-    _mark_done(db, {(row["item_id"], row["labeler_id"]) for row in rows})
+        where = and_(of_campaign, answers.c.id == replaced)
+        db.execute(update(answers).where(where).values(superseded=True))
+    _mark_done(db, campaign_id, new, asked)
+    append(db, iso_time(time.time()), entries_of(rows, "recorded"))
     return len(rows)
 
 
-def _item_ids(db: Connection, campaign_id: int, new: Sequence[Ranking]) -> dict[str, int]:
+def _items_asked(db: Connection, campaign_id: int, new: Sequence[Ranking]) -> dict[str, int]:
     """Ranking id -> the item that asked for it."""
     asked = select(items.c.key, items.c.id).where(items.c.campaign_id == campaign_id)
     by_key = {row.key: row.id for row in db.execute(asked)}
@@ -79,16 +86,43 @@ def _item_ids(db: Connection, campaign_id: int, new: Sequence[Ranking]) -> dict[
     return item_ids
 
 
-def _mark_done(db: Connection, done: set[tuple[int, str]]) -> None:
-    columns = (assignments.c.item_id, assignments.c.labeler_id)
-    known = {(item_id, labeler_id) for item_id, labeler_id in db.execute(select(*columns)).all()}
-    fresh: list[Json] = [
-        {"item_id": item_id, "labeler_id": labeler_id, "state": "done"}
-        | {"leased_until": 0.0, "reason": ""}
-        for item_id, labeler_id in sorted(done - known)
-    ]
+def _mark_done(
+    db: Connection, campaign_id: int, new: Sequence[Ranking], asked: dict[str, int]
+) -> None:
+    """Each (item, labeler) is done; where it was not before, it takes a place of the item."""
+    order: dict[tuple[int, str], Ranking] = {}
+    for ranking in new:
+        order.setdefault((asked[ranking.id], ranking.labeler_id), ranking)
+    columns = (assignments.c.item_id, assignments.c.labeler_id, assignments.c.state)
+    of_campaign = assignments.c.campaign_id == campaign_id
+    states = {(row[0], row[1]): row[2] for row in db.execute(select(*columns).where(of_campaign))}
+    given = Counter(labeler_id for _, labeler_id in states)
+    fresh: list[Json] = []
+    taken: Counter[int] = Counter()
+    for (item_id, labeler_id), ranking in order.items():
+        state = states.get((item_id, labeler_id))
+        taken[item_id] += state not in ("open", "done")
+        if state is None:
+            given[labeler_id] += 1
+            fresh.append(
+                {
+                    "item_id": item_id,
+                    "labeler_id": labeler_id,
+                    "state": "done",
+                    "leased_until": 0.0,
+                    "reason": "",
+                    "campaign_id": campaign_id,
+                    "ordinal": given[labeler_id],
+                    "shown": list(ranking.shown),
+                }
+            )
+        elif state != "done":
+            where = and_(columns[0] == item_id, columns[1] == labeler_id)
+            db.execute(update(assignments).where(where).values(state="done"))
     if fresh:
         db.execute(insert(assignments), fresh)
-    for item_id, labeler_id in done & known:
-        where = and_(columns[0] == item_id, columns[1] == labeler_id)
-        db.execute(update(assignments).where(where).values(state="done"))
+    if any(taken.values()):
+        places = func.min if db.dialect.name == "sqlite" else func.least
+        grown = update(items).where(items.c.id == bindparam("at"))
+        grown = grown.values(taken=places(items.c.wanted, items.c.taken + bindparam("more")))
+        db.execute(grown, [{"at": at, "more": more} for at, more in taken.items() if more])

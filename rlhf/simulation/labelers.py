@@ -11,7 +11,7 @@ from typing import Literal
 
 from rlhf.data.identity import seed_from, seeded_uuid
 from rlhf.data.records import Prompt, Response
-from rlhf.feedback.store import Campaign, Store, Task
+from rlhf.feedback.store import Campaign, Judgement, Store, Task
 
 Temper = Literal["careful", "careless", "hurried"]
 
@@ -107,7 +107,7 @@ def label(
         store.submit(
             task.item_id,
             labeler.id,
-            rank(labeler, task.prompt, task.responses, gold, seed=seed),
+            Judgement(rank(labeler, task.prompt, task.responses, gold, seed=seed)),
             submission_id=seeded_uuid(
                 "submission", campaign.name, seed, labeler.id, task.prompt.id
             ),

@@ -47,8 +47,8 @@ def test_an_import_cut_short_is_completed(tmp_path: Path, path: Path) -> None:
     imported = read_file(path)
     with Store(tmp_path / "store.db") as store:
         save_import(store, "bought", imported)
-        with store._engine.begin() as db:
-            db.exec_driver_sql("delete from rankings where number > 4")
+        with store.database.writing() as db:
+            db.exec_driver_sql("delete from answers where number > 4")
         assert save_import(store, "bought", imported) == IntakeReport("bought", 0, 5, 4)
 
 

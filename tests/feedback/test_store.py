@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from rlhf.data.records import Prompt, Ranking, Response
-from rlhf.feedback.store import LEASE_SECONDS, Campaign, Item, Store, Task
+from rlhf.feedback.store import Campaign, Item, Judgement, Store, Task
+
+LEASE_SECONDS = 30 * 60.0
 
 
 @pytest.fixture
@@ -41,7 +43,10 @@ def answer(store: Store, task: Task, submission: str, order: str = "") -> Rankin
     """Ranks the responses as shown, or by the first letter of their texts."""
     ids = {response.text[0]: response.id for response in task.responses}
     groups = [[ids[letter]] for letter in order] or [[one] for one in task.shown]
-    return store.submit(task.item_id, task.labeler_id, groups, submission_id=submission)
+    said = Judgement(tuple(tuple(group) for group in groups))
+    saved = store.submit(task.item_id, task.labeler_id, said, submission_id=submission)
+    assert isinstance(saved, Ranking)
+    return saved
 
 
 def test_racing_labelers_claim_exactly_what_is_wanted(store: Store) -> None:
@@ -139,15 +144,17 @@ def test_wrong_ids_are_refused_and_leave_nothing(store: Store) -> None:
     task = claimed(store, made, "ada")
     a, b, c = task.shown
     with pytest.raises(ValueError, match="bob was not given item"):
-        store.submit(task.item_id, "bob", [[a], [b], [c]], submission_id="1")
+        store.submit(task.item_id, "bob", Judgement(((a,), (b,), (c,))), submission_id="1")
     with pytest.raises(ValueError, match="ada was not given item 999"):
-        store.submit(999, "ada", [[a], [b], [c]], submission_id="1")
+        store.submit(999, "ada", Judgement(((a,), (b,), (c,))), submission_id="1")
     with pytest.raises(ValueError, match="ranked"):
-        store.submit(task.item_id, "ada", [[a], [b]], submission_id="1")
+        store.submit(task.item_id, "ada", Judgement(((a,), (b,))), submission_id="1")
     with pytest.raises(ValueError, match="response-x"):
-        store.submit(task.item_id, "ada", [[a], [b], [c, "response-x"]], submission_id="1")
+        store.submit(
+            task.item_id, "ada", Judgement(((a,), (b,), (c, "response-x"))), submission_id="1"
+        )
     with pytest.raises(ValueError, match="empty ranking"):
-        store.submit(task.item_id, "ada", [], submission_id="1")
+        store.submit(task.item_id, "ada", Judgement(), submission_id="1")
     with pytest.raises(ValueError, match="a labeler needs an id"):
         store.claim(made, " ")
     assert store.rankings(made, with_superseded=True) == []

@@ -46,11 +46,12 @@ def _next(client: TestClient, after: int | None = None) -> dict[str, Any]:
 
 def _answer(item: dict[str, Any], *ranks: int, **changed: Any) -> dict[str, Any]:
     ids = [response["id"] for response in item["responses"]]
+    said = {"ranks": dict(zip(ids, ranks, strict=False)), "none_acceptable": False}
+    said |= {key: changed.pop(key) for key in said if key in changed}
     return {
         "submission_id": str(uuid4()),
         "item_id": item["item_id"],
-        "ranks": dict(zip(ids, ranks, strict=False)),
-        "none_acceptable": False,
+        "answer": said,
         "duration_seconds": 12.5,
         **changed,
     }
@@ -97,7 +98,7 @@ def test_an_answer_sent_again_is_saved_once(client: TestClient, store: Store) ->
     first, again = (client.post("/api/submit", json=answer) for _ in range(2))
     assert first.json() == again.json()
     assert len(store.rankings(store.campaign("replies"), with_superseded=True)) == 1
-    changed = {**answer, "ranks": dict.fromkeys(answer["ranks"], 1)}
+    changed = {**answer, "answer": {"ranks": dict.fromkeys(answer["answer"]["ranks"], 1)}}
     assert client.post("/api/submit", json=changed).status_code == 409
 
 
@@ -134,15 +135,15 @@ def _strangers(item: dict[str, Any]) -> dict[str, int]:
 
 
 FORGED: list[Callable[[dict[str, Any]], dict[str, Any]]] = [
-    lambda item: {"ranks": dict(list(_answer(item, 1, 2, 3)["ranks"].items())[:2])},
+    lambda item: {"ranks": dict(list(_answer(item, 1, 2, 3)["answer"]["ranks"].items())[:2])},
     lambda item: {"ranks": {}},
     lambda item: {"ranks": _strangers(item)},
-    lambda item: {"ranks": {**_answer(item, 1, 2, 3)["ranks"], "response-0": 1}},
-    lambda item: {"ranks": dict.fromkeys(_answer(item, 1, 2, 3)["ranks"], 0)},
-    lambda item: {"ranks": dict.fromkeys(_answer(item, 1, 2, 3)["ranks"], 10)},
-    lambda item: {"ranks": dict.fromkeys(_answer(item, 1, 2, 3)["ranks"], "1")},
-    lambda item: {"ranks": dict.fromkeys(_answer(item, 1, 2, 3)["ranks"], True)},
-    lambda item: {"ranks": dict.fromkeys(_answer(item, 1, 2, 3)["ranks"], 1.5)},
+    lambda item: {"ranks": {**_answer(item, 1, 2, 3)["answer"]["ranks"], "response-0": 1}},
+    lambda item: {"ranks": dict.fromkeys(_answer(item, 1, 2, 3)["answer"]["ranks"], 0)},
+    lambda item: {"ranks": dict.fromkeys(_answer(item, 1, 2, 3)["answer"]["ranks"], 10)},
+    lambda item: {"ranks": dict.fromkeys(_answer(item, 1, 2, 3)["answer"]["ranks"], "1")},
+    lambda item: {"ranks": dict.fromkeys(_answer(item, 1, 2, 3)["answer"]["ranks"], True)},
+    lambda item: {"ranks": dict.fromkeys(_answer(item, 1, 2, 3)["answer"]["ranks"], 1.5)},
     lambda item: {"ranks": [1, 2, 3]},
     lambda item: {"item_id": 999},
     lambda item: {"item_id": item["item_id"] + 1},  # never given to this labeler
@@ -154,10 +155,17 @@ FORGED: list[Callable[[dict[str, Any]], dict[str, Any]]] = [
 ]
 
 
+def _forged(item: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    body = _answer(item, 1, 2, 3)
+    place = body["answer"] if set(change) & set(body["answer"]) else body
+    place.update(change)
+    return body
+
+
 def test_what_the_browser_must_not_send_is_refused(client: TestClient, store: Store) -> None:
     item = _next(client)
     for change in FORGED:
-        body = {**_answer(item, 1, 2, 3), **change(item)}
+        body = _forged(item, change(item))
         assert client.post("/api/submit", json=body).status_code == 422, change(item)
     assert store.rankings(store.campaign("replies")) == []
 
@@ -213,11 +221,11 @@ def test_a_store_that_fails_is_said_so_without_the_statement(
     client: TestClient, store: Store
 ) -> None:
     answer = _answer(_next(client), 1, 2, 3)
-    with store._engine.begin() as db:
-        db.exec_driver_sql("alter table rankings rename to elsewhere")
+    with store.database.writing() as db:
+        db.exec_driver_sql("alter table answers rename to elsewhere")
     reply = client.post("/api/submit", json=answer)
     assert reply.status_code == 503
-    assert "no such table: rankings" in reply.json()["detail"]
+    assert "no such table: answers" in reply.json()["detail"]
     assert "select" not in reply.text.lower()
 
 

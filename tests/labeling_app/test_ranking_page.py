@@ -248,7 +248,7 @@ def test_skipping_asks_why_saves_nothing_and_the_end_says_what_is_next(visit: An
     site.page.get_by_role("button", name="Skip it").click()
     site.page.wait_for_selector(".bank.in-view >> text=Question 1?")
     assert site.rankings() == []
-    with site.store._engine.begin() as db:
+    with site.store.database.reading() as db:
         rows = db.exec_driver_sql("select state, reason from assignments order by item_id")
         assert list(rows) == [
             ("skipped", "I do not know enough about this: a s 1 u"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.feedback.store import Store
+from rlhf.feedback.store import Judgement, Store
 from rlhf.tracking.run_folder import Completion, StageFolder, owned
 
 ROOT = Path(__file__).parents[2]
@@ -178,13 +178,14 @@ def test_a_run_waits_for_people_and_goes_on_with_their_rankings(whole: Path) -> 
         for number in range(6):
             task = store.claim(campaign, "ada")
             assert task is not None
-            store.submit(task.item_id, "ada", [[r] for r in task.shown], submission_id=f"s{number}")
+            said = Judgement(tuple((one,) for one in task.shown))
+            store.submit(task.item_id, "ada", said, submission_id=f"s{number}")
     assert rlhf(*words).returncode == 0
     assert completed(whole)["label"].result["rankings"] == 6
     with Store(whole / "rankings.db") as store:
         task = store.claim(campaign, "ada")
         assert task is not None
-        store.submit(task.item_id, "ada", [list(task.shown)], submission_id="one more")
+        store.submit(task.item_id, "ada", Judgement((task.shown,)), submission_id="one more")
     assert "what it reads from outside changed" in rlhf(*words, "--dry-run").stdout
     assert rlhf("run", TINY, f"runs_dir={whole.parent}").returncode in {0, 3, 4}
 

@@ -1,0 +1,220 @@
+"""Answers: saved once, corrected by a later one, never lost; drafts, flags and reviews.
+
+Each function works inside the caller's transaction.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from sqlalchemy import Connection, Row, and_, delete, insert, select, update
+
+from rlhf.data.identity import Json
+from rlhf.data.records import Demonstration, Ranking
+from rlhf.feedback.assignment import drop_draft, take_place_if_free
+from rlhf.feedback.audit import Entry, append, entries_of, new_salt
+from rlhf.feedback.campaigns import Campaign, review_key
+from rlhf.feedback.modes import Judgement
+from rlhf.feedback.recording import iso_time
+from rlhf.feedback.schema import answers, assignments, campaigns, drafts, flags, items
+
+Answer = Ranking | Demonstration
+FLAG_KINDS = ("personal_data", "harmful", "broken", "other")
+MAX_DRAFT_CHARACTERS = 60_000
+
+
+def answer_from(row: Json) -> Answer:
+    """The record of a body of `answers`."""
+    return Demonstration.from_json(row) if "text" in row else Ranking.from_json(row)
+
+
+def submit(
+    db: Connection,
+    item_id: int,
+    labeler_id: str,
+    said: Judgement,
+    *,
+    submission_id: str,
+    duration_seconds: float,
+    rationale: str,
+    moment: float,
+) -> Answer:
+    """Saves an answer once; see `Store.submit`."""
+    mine = and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
+    given = db.execute(select(assignments).where(mine).with_for_update()).first()
+    if given is None:
+        raise ValueError(f"{labeler_id} was not given item {item_id}")
+    item = db.execute(select(items).where(items.c.id == item_id)).one()
+    sent = db.execute(
+        select(answers).where(
+            answers.c.campaign_id == item.campaign_id, answers.c.submission_id == submission_id
+        )
+    ).first()
+    if sent is not None:
+        if (sent.item_id, sent.labeler_id) != (item_id, labeler_id) or sent.body is None:
+            raise ValueError(f"submission {submission_id} answered another task already")
+        return answer_from(sent.body)
+    earlier = db.execute(
+        select(answers.c.id).where(
+            answers.c.item_id == item_id,
+            answers.c.labeler_id == labeler_id,
+            answers.c.superseded.is_(False),
+        )
+    ).scalar()
+    about: Json = {
+        "prompt_id": item.prompt_id,
+        "labeler_id": labeler_id,
+        "submitted_at": iso_time(moment),
+        "duration_seconds": duration_seconds,
+        "rationale": rationale,
+        "supersedes": earlier,
+        "submission_id": submission_id,
+    }
+    answer = _answer(db, item, said, given.shown, about)
+    if earlier is not None:
+        replaced = and_(answers.c.item_id == item_id, answers.c.id == earlier)
+        db.execute(update(answers).where(replaced).values(superseded=True))
+    late = given.state == "expired" or (given.state == "open" and given.leased_until < moment)
+    if given.state in ("expired", "skipped"):
+        take_place_if_free(db, item_id)
+    row: Json = {
+        "id": answer.id,
+        "kind": "demonstration" if isinstance(answer, Demonstration) else "ranking",
+        "submission_id": submission_id,
+        "campaign_id": item.campaign_id,
+        "item_id": item_id,
+        "labeler_id": labeler_id,
+        "body": answer.to_json(),
+        "salt": new_salt(),
+        "superseded": False,
+        "late": late,
+    }
+    db.execute(insert(answers).values(**row))
+    db.execute(update(assignments).where(mine).values(state="done"))
+    drop_draft(db, item_id, labeler_id)
+    append(db, iso_time(moment), entries_of([row], "corrected" if earlier else "answered"))
+    return answer
+
+
+def _answer(
+    db: Connection, item: Row[tuple[object, ...]], said: Judgement, shown: list[str], about: Json
+) -> Answer:
+    if said.text is not None:
+        return Demonstration.of(text=said.text, edited_from=next(iter(shown), None), **about)
+    mode = "review"
+    if item.kind != "review":
+        asked = select(campaigns.c.mode).where(campaigns.c.id == item.campaign_id)
+        mode = db.execute(asked).scalar_one()
+    details = dict(said.details)
+    if mode == "review":
+        judged = and_(answers.c.item_id == item.of_item, answers.c.superseded.is_(False))
+        ids = db.execute(select(answers.c.id).where(judged).order_by(answers.c.number)).scalars()
+        details["adjudicates"] = list(ids)
+    return Ranking.of(
+        groups=tuple(tuple(group) for group in said.groups),
+        shown=tuple(shown),
+        none_acceptable=said.none_acceptable,
+        mode=mode,
+        details=details,
+        **about,
+    )
+
+
+def save_draft(db: Connection, item_id: int, labeler_id: str, body: Json, moment: float) -> bool:
+    """Keeps what a labeler has begun to answer, in place of what was kept before. False where the
+    item is not in their hands (any more).
+    """
+    mine = and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
+    if db.execute(select(assignments.c.state).where(mine)).scalar() is None:
+        return False
+    drop_draft(db, item_id, labeler_id)
+    row = {"item_id": item_id, "labeler_id": labeler_id, "body": body}
+    db.execute(insert(drafts).values(**row, saved_at=iso_time(moment)))
+    return True
+
+
+def flag(
+    db: Connection, item_id: int, labeler_id: str, kind: str, note: str, moment: float
+) -> None:
+    """Tells the lead that something is wrong with an item; the labeler's work goes on."""
+    if kind not in FLAG_KINDS:
+        raise ValueError(f"{kind!r} is no kind of flag: {', '.join(FLAG_KINDS)}")
+    mine = and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
+    if db.execute(select(assignments.c.state).where(mine)).first() is None:
+        raise ValueError(f"{labeler_id} was not given item {item_id}")
+    now = iso_time(moment)
+    row = {"item_id": item_id, "labeler_id": labeler_id, "kind": kind, "note": note}
+    db.execute(insert(flags).values(**row, flagged_at=now))
+    append(db, now, [Entry(labeler_id, "flagged", f"item {item_id}: {kind}")])
+
+
+def open_reviews(db: Connection, campaign: Campaign, below: float) -> int:
+    """Asks for a review of every item whose labelers agree on less than `below` of its strict
+    pairs; returns how many were asked for now.
+    """
+    rows = db.execute(
+        select(items, answers.c.body)
+        .join(answers, answers.c.item_id == items.c.id)
+        .where(
+            items.c.campaign_id == campaign.id,
+            items.c.kind == "work",
+            answers.c.superseded.is_(False),
+            answers.c.body.is_not(None),
+            answers.c.kind == "ranking",
+        )
+        .order_by(items.c.position, answers.c.number)
+    ).all()
+    by_item: dict[int, list[Row[tuple[object, ...]]]] = {}
+    for row in rows:
+        by_item.setdefault(row.id, []).append(row)
+    held = set(db.execute(select(items.c.of_item).where(items.c.kind == "review")).scalars())
+    asked = 0
+    for item_id, votes in by_item.items():
+        share = _share_alike([Ranking.from_json(vote.body) for vote in votes])
+        if item_id in held or share is None or share >= below:
+            continue
+        item = votes[0]
+        db.execute(
+            insert(items).values(
+                campaign_id=campaign.id,
+                prompt_id=item.prompt_id,
+                key=review_key(str(item.key)),
+                response_ids=item.response_ids,
+                position=item.position,
+                wanted=1,
+                kind="review",
+                of_item=item_id,
+                priority=1.0 - share,
+            )
+        )
+        asked += 1
+    return asked
+
+
+def _share_alike(votes: Sequence[Ranking]) -> float | None:
+    """The share of pairs on which two labelers say the same (ties are a verdict too)."""
+    alike = total = 0
+    for one, two in combinations(votes, 2):
+        first, second = one.positions(), two.positions()
+        for a, b in combinations(sorted(set(first) & set(second)), 2):
+            total += 1
+            alike += _sign(first[a] - first[b]) == _sign(second[a] - second[b])
+    return alike / total if total else None
+
+
+def _sign(number: int) -> int:
+    return (number > 0) - (number < 0)
+
+
+def votes_on(db: Connection, item_id: int) -> list[Ranking]:
+    """What labelers said of the item that a review is about, oldest first."""
+    of_item = select(items.c.of_item).where(items.c.id == item_id).scalar_subquery()
+    kept = and_(
+        answers.c.item_id == of_item, answers.c.superseded.is_(False), answers.c.body.is_not(None)
+    )
+    bodies = db.execute(select(answers.c.body).where(kept).order_by(answers.c.number)).scalars()
+    return [Ranking.from_json(body) for body in bodies]
+
+
+def forget_drafts(db: Connection, labeler_id: str) -> None:
+    """Deletes all that a labeler had begun."""
+    db.execute(delete(drafts).where(drafts.c.labeler_id == labeler_id))
