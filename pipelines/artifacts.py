@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlhf.data.jsonl import read_jsonl
-from rlhf.data.records import Prompt, Ranking, Response, Split
+from rlhf.data.records import Message, Prompt, Ranking, Response, Split
+
+TRAINED = ("dpo", "ppo")
+Contest = tuple[Response, Response]  # a trained policy's answer, and SFT's to the same prompt
 
 
 def model_of(folder: Path) -> Path:
@@ -46,3 +49,22 @@ def read_ranked_of(folder: Path, split: Split | None = None) -> Iterator[RankedR
                 tuple(Response.from_json(one) for one in row["responses"]),
                 tuple(Ranking.from_json(one) for one in row["rankings"]),
             )
+
+
+def read_contests_of(folder: Path) -> tuple[dict[str, Prompt], dict[str, list[Contest]]]:
+    """What the evaluate stage wrote: prompts by id, and for each trained policy its answers beside
+    those of SFT.
+    """
+    prompts: dict[str, Prompt] = {}
+    contests: dict[str, list[Contest]] = {}
+    for row in read_jsonl(folder / "answers.jsonl"):
+        prompt = Prompt.of(tuple(Message.from_json(one) for one in row["prompt"]))
+        prompts[prompt.id] = prompt
+        answers = {
+            name: Response.of(prompt.id, one["text"], model=name, finished=one["finished"])
+            for name, one in row["answers"].items()
+        }
+        for name in TRAINED:
+            if name in answers:
+                contests.setdefault(name, []).append((answers[name], answers["reference"]))
+    return prompts, contests

@@ -79,7 +79,12 @@ class PretrainConfig(TrainedSection):
 
 
 class SFTSection(TrainedSection):
-    """Supervised fine-tuning on the prompts that carry a demonstration."""
+    """Supervised fine-tuning on the prompts that carry a demonstration; with `written`, on those
+    that people wrote in the page (`rlhf label CONFIG --mode demonstrate`) before those.
+    """
+
+    written: bool = False
+    guidelines: str = "Write the answer that you would like to get."
 
 
 class SampleConfig(Section):
@@ -143,12 +148,16 @@ class PPOSection(TrainedSection):
 
 
 class EvaluateConfig(Section):
-    """Held-out prompts of the test split, and how each policy answers them."""
+    """Held-out prompts of the test split, and how each policy answers them. People are asked for
+    `people_judgements` blind comparisons (`rlhf label CONFIG --mode evaluate`); 0: for none.
+    """
 
     num_prompts: int = Field(default=300, ge=2)
     best_of: tuple[int, ...] = (4, 16)
     judge: Literal["auto", "preference", "reward"] = "auto"
     num_samples_shown: int = Field(default=24, ge=0)
+    people_judgements: int = Field(default=0, ge=0)
+    guidelines: str = "Which answer would you rather have got? Say so, or that they are alike."
 
 
 class RunConfig(Section):

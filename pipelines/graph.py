@@ -5,6 +5,7 @@ from pipelines.stage import Stage
 from pipelines.stages import (
     dpo,
     evaluate,
+    judge,
     label,
     ppo,
     preferences,
@@ -27,6 +28,7 @@ STAGES: tuple[Stage, ...] = (
     dpo.STAGE,
     ppo.STAGE,
     evaluate.STAGE,
+    judge.STAGE,
     report.STAGE,
 )
 

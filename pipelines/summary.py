@@ -35,6 +35,9 @@ def summarise(done: dict[str, Completion]) -> Json:
             "best": found["best"],
             "verdict": found["verdict"],
         }
+    if "judge" in results:  # people have the last word
+        found = results["judge"]
+        summary |= {"people": found, "best": found["best"], "verdict": found["verdict"]}
     return summary
 
 

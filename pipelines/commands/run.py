@@ -67,11 +67,11 @@ def _show_plan(console: Console, config: RunConfig, steps: list[Step]) -> None:
 def _show_end(console: Console, words: str, config: RunConfig, summary: Json) -> None:
     if "policies" in summary:
         console.print(policies_table(summary))
-        best, row = summary["best"], summary["policies"][summary["best"]]
+        best, (rate, low, high) = summary["best"], _win_rate(summary)
+        who = "people's " if "people" in summary else ""
         console.print(
-            f"Verdict: [bold]{summary['verdict']}[/bold] ({best} beats SFT in "
-            f"{row['win_rate']:.0%} of "
-            f"comparisons, {row['win_rate_low']:.0%} to {row['win_rate_high']:.0%})"
+            f"Verdict: [bold]{summary['verdict']}[/bold] ({best} beats SFT in {rate:.0%} of {who}"
+            f"comparisons, {low:.0%} to {high:.0%})"
         )
     report = config.folder / "report.html"
     if report.exists():
@@ -80,3 +80,12 @@ def _show_end(console: Console, words: str, config: RunConfig, summary: Json) ->
         console.print(f"Rank by hand:     rlhf label {words}")
     if "policies" in summary:
         console.print(f"Talk to it:       rlhf chat {config.folder} --compare sft")
+
+
+def _win_rate(summary: Json) -> tuple[float, float, float]:
+    """The win rate that the verdict rests on, with its interval."""
+    if "people" in summary:
+        row = summary["people"]["policies"][summary["best"]]
+        return row["rate"], row["low"], row["high"]
+    row = summary["policies"][summary["best"]]
+    return row["win_rate"], row["win_rate_low"], row["win_rate_high"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.artifacts import model_of, read_prompts_of, read_ranked_of
+from pipelines.artifacts import TRAINED, model_of, read_prompts_of, read_ranked_of
 from pipelines.config import RunConfig
 from pipelines.gold import preference_of
 from pipelines.stage import Stage, Work
@@ -26,12 +26,10 @@ if TYPE_CHECKING:
     from rlhf.evaluation.comparison import Contestant
     from rlhf.reward.scorer import Scorer
 
-TRAINED = ("dpo", "ppo")
-
 
 def settings(config: RunConfig) -> Json:
     return {
-        "evaluate": config.evaluate.model_dump(),
+        "evaluate": config.evaluate.model_dump(exclude={"people_judgements", "guidelines"}),
         "sample": config.sample.model_dump(include={"max_new_tokens", "temperature", "top_p"}),
         "judge": judge_name(config),
         "model": config.model.model_dump(include={"max_tokens", "dtype"}),

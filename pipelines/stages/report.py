@@ -35,6 +35,7 @@ STAGE = Stage(
         "dpo",
         "ppo",
         "evaluate",
+        "judge",
     ),
     1,
     settings,

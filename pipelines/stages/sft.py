@@ -1,24 +1,42 @@
 """Supervised fine-tuning of the base model on the demonstrations of the train split."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.artifacts import model_of, read_prompts_of
+from pipelines.campaigns import writing_name
 from pipelines.config import RunConfig
 from pipelines.stage import Stage, Work
-from rlhf.data.identity import Json, tree_sha256
+from rlhf.data.identity import Json, content_id, tree_sha256
+from rlhf.data.jsonl import write_json
+from rlhf.feedback.store import Store
 from rlhf.tracking.run_folder import outputs
 
 
 def settings(config: RunConfig) -> Json:
-    return {"sft": config.sft.model_dump(), "model": config.model.model_dump(), "seed": config.seed}
+    section = config.sft.model_dump(exclude={"guidelines"})
+    if not config.sft.written:  # said only where it is so: what was trained before stays valid
+        del section["written"]
+    return {"sft": section, "model": config.model.model_dump(), "seed": config.seed}
 
 
 def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:  # noqa: ARG001
-    """The weights of a local base model; a hub name stands for itself."""
+    """The weights of a local base model (a hub name stands for itself), and what people wrote."""
     path = Path(config.model.path or "")
-    if config.model.path is None or not path.is_dir():
-        return {}
-    return {"model": tree_sha256(path, outputs(path))}
+    state: Json = {}
+    if config.model.path is not None and path.is_dir():
+        state["model"] = tree_sha256(path, outputs(path))
+    if config.sft.written:
+        state["written"] = content_id("written", _written(config))
+    return state
+
+
+def _written(config: RunConfig) -> dict[str, str]:
+    """Prompt id -> the demonstration that people wrote for it; the last of several."""
+    with Store(config.store) as store:
+        name = writing_name(config)
+        held = [campaign for campaign in store.campaigns() if campaign.name == name]
+        return {one.prompt_id: one.text for each in held for one in store.demonstrations(each)}
 
 
 def run(work: Work) -> Json:
@@ -32,6 +50,13 @@ def run(work: Work) -> Json:
     from rlhf.policy.sft import train_sft
 
     prompts = read_prompts_of(work.inputs["prompts"])
+    if work.config.sft.written:
+        written = _written(work.config)
+        write_json(work.folder / "written.json", written)  # a snapshot of what was in the store
+        prompts = [
+            replace(prompt, demonstration=written.get(prompt.id, prompt.demonstration))
+            for prompt in prompts
+        ]
     model = work.config.model
     if not any(prompt.demonstration for prompt in prompts):
         return _adopt(work)

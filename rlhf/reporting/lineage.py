@@ -21,6 +21,7 @@ TITLES = {
     "dpo": "DPO",
     "ppo": "PPO",
     "evaluate": "the evaluation",
+    "judge": "the comparison by people",
 }
 
 
@@ -104,7 +105,8 @@ def notes(run: RunRecord) -> list[str]:
 
 def missing(run: RunRecord) -> list[str]:
     """A sentence for what the config turns off, and one for what is not complete."""
-    gone = [name for name in STAGES if name not in run.stages]
+    asked = (run.config.get("evaluate") or {}).get("people_judgements", 0)
+    gone = [name for name in STAGES if name not in run.stages and (name != "judge" or asked)]
     given = (run.config.get("model") or {}).get("path")
     off = [name for name in gone if (run.config.get(name) or {}).get("enabled", True) is False]
     if "pretrain" in gone and given:

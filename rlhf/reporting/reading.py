@@ -27,6 +27,7 @@ STAGES = (
     "dpo",
     "ppo",
     "evaluate",
+    "judge",
 )
 
 
@@ -132,6 +133,9 @@ def _lineage(run_folder: Path, round_folder: Path, faults: list[str]) -> dict[st
             folders[name] = folder
             read = {n: run_folder / path for n, path in _inputs(folder).items()}
             waiting |= {n: path for n, path in read.items() if n not in folders}
+        people = _current(round_folder / "judge")
+        if people is not None and (run_folder / _inputs(people)["evaluate"]).resolve() == judged:
+            folders["judge"] = people
     else:
         folders = {n: f for n in STAGES if (f := _current(round_folder / n)) is not None}
     return {

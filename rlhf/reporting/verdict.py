@@ -35,6 +35,8 @@ def verdict_of(run: RunRecord) -> Verdict:
                 "command goes on from here.",
             ),
         )
+    if run.result("judge"):
+        return _verdict_of_people(run)
     best, row = found["best"], found["policies"][found["best"]]
     said, others = found["verdict"], (*_others(found), judge(run))
     if said == "ship":
@@ -45,6 +47,25 @@ def verdict_of(run: RunRecord) -> Verdict:
     return Verdict(
         "wait", "Not enough evidence yet.", (_undecided(found), _missing(found, row), *others)
     )
+
+
+def _verdict_of_people(run: RunRecord) -> Verdict:
+    """What people said when they compared the answers blind; they have the last word."""
+    found = run.result("judge")
+    name, row = policy_name(found["best"]), found["policies"][found["best"]]
+    rate = f"{percent(row['rate'])} ({percent_span(row['low'], row['high'])})"
+    held = row["wins"] + row["ties"] + row["losses"]
+    judged = (
+        f"People compared answers blind, {count(found['judgements'], 'time')}: {name} was "
+        f"preferred to SFT in {rate} of {count(held, 'comparison')}."
+    )
+    automatic = run.result("evaluate")
+    also = (f"Automatically judged: {_rate(automatic, automatic['policies'][found['best']])}.",)
+    if found["verdict"] == "ship":
+        return Verdict("ship", f"Ship the {name} policy.", (judged, *also, judge(run)))
+    if found["verdict"] == "do not ship":
+        return Verdict("stop", "Do not ship.", (judged, *also, judge(run)))
+    return Verdict("wait", "Not enough evidence yet.", (judged, *also, judge(run)))
 
 
 def judgements_needed(rate: float) -> int:

@@ -134,6 +134,8 @@ CHANGES = {
     "evaluate.best_of": ("[2]", "evaluate"),
     "evaluate.judge": ("reward", "evaluate"),
     "evaluate.num_samples_shown": ("1", "evaluate"),
+    "evaluate.people_judgements": ("5", "judge"),
+    "sft.written": ("true", "sft"),
 }
 # Read elsewhere than in a stage's settings: where things lie, how fast, who mirrors, what is on.
 ELSEWHERE = {
@@ -142,6 +144,8 @@ ELSEWHERE = {
     "threads",
     "sample.batch_size",
     "label.min_rankings",
+    "sft.guidelines",
+    "evaluate.guidelines",
     "dpo.enabled",
     "ppo.enabled",
     "wandb",

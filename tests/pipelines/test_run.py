@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.campaigns import writing_campaign
+from pipelines.config import load_config
 from rlhf.feedback.store import Judgement, Store
 from rlhf.tracking.run_folder import Completion, StageFolder, owned
 
@@ -223,3 +225,57 @@ def test_a_mistake_is_one_sentence_without_a_traceback(
     assert said in ran.stderr
     assert "Traceback" not in ran.stderr
     assert ran.stderr.strip().count("\n") == 0
+
+
+def test_people_compare_the_policies_and_their_verdict_counts(whole: Path) -> None:
+    other = "dpo.trainer.learning_rate=0.01"  # a policy that answers otherwise
+    words = ("run", TINY, f"runs_dir={whole.parent}", other, "evaluate.people_judgements=4")
+    waiting = rlhf(*words)
+    assert waiting.returncode == 5
+    assert "0 of 4 comparisons are there" in waiting.stderr
+    assert "label CONFIG --mode evaluate" in waiting.stderr
+    with Store(whole / "rankings.db") as store:
+        (campaign,) = (one for one in store.campaigns() if "/evaluation/" in one.name)
+        policies = {r.id: r.model for item in store.items(campaign) for r in item.responses}
+        judged = 0
+        while (task := store.claim(campaign, "ada")) is not None:
+            trained = next(one for one in task.shown if policies[one] != "reference")
+            rest = next(one for one in task.shown if one != trained)
+            store.submit(
+                task.item_id, "ada", Judgement(((trained,), (rest,))), submission_id=f"j{judged}"
+            )
+            judged += 1
+    assert judged >= 4
+    assert rlhf(*words).returncode in {0, 4}
+    summary = json.loads((whole / "summary.json").read_text())
+    people = summary["people"]
+    assert people["judgements"] == judged
+    won = people["policies"][people["best"]]
+    assert won["losses"] == 0
+    assert won["wins"] > 0
+    assert summary["verdict"] == people["verdict"]
+    assert "People compared answers blind" in (whole / "report.html").read_text()
+    assert rlhf("run", TINY, f"runs_dir={whole.parent}").returncode in {0, 3, 4}
+
+
+def test_sft_learns_from_what_people_wrote(whole: Path) -> None:
+    words = ("run", TINY, f"runs_dir={whole.parent}", "sft.written=true", "--until", "sft")
+    config = load_config(TINY, [f"runs_dir={whole.parent}"])
+    before = completed(whole)["sft"].digest
+    with Store(whole / "rankings.db") as store:
+        campaign = writing_campaign(store, config, whole / "round-1")
+        for number in range(12):
+            task = store.claim(campaign, "ada")
+            assert task is not None
+            said = Judgement(text=f"Written by hand, number {number}.")
+            store.submit(task.item_id, "ada", said, submission_id=f"w{number}")
+    assert rlhf(*words).returncode == 0
+    after = completed(whole)["sft"]
+    assert after.digest != before
+    current = StageFolder(whole / "round-1" / "sft").current()
+    assert current is not None
+    written = json.loads((current / "written.json").read_text())
+    assert len(written) == 12
+    assert "Written by hand, number 3." in written.values()
+    assert rlhf("run", TINY, f"runs_dir={whole.parent}").returncode in {0, 3, 4}
+    assert completed(whole)["sft"].digest == before
