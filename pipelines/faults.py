@@ -16,6 +16,7 @@ OURS = tuple(
     str(Path(__file__).resolve().parents[1] / name)
     for name in ("rlhf", "pipelines", "labeling_app")
 )
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells say it
 FULL_DISK = (
     "No space left on device",
     "database or disk is full",
@@ -40,10 +41,9 @@ def guarded(app: Callable[[], None]) -> int:
     try:
         app()
     except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # typer turns Ctrl-C into this
+            _say("stopped; the same command goes on from here")
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except KeyboardInterrupt:
-        _say("stopped; the same command goes on from here")
-        return 130
     except WaitingForPeopleError as waiting:
         typer.secho(f"Waiting for people: {waiting}", err=True, fg="yellow")
         return ExitCode.WAITING

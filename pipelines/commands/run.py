@@ -39,9 +39,10 @@ def run_command(
         return ExitCode.DONE
     with ConsoleObserver(console, forecast(run.config.folder, steps)) as observer:
         run.observer = observer
-        run.execute()
+        done = run.execute()
     summary = read_json(config.folder / "summary.json")
-    _show_end(console, shlex.join([str(path), *overrides]), config, summary)
+    words = shlex.join([str(path), *overrides])
+    _show_end(console, words, config, summary, reported="report" in done)
     return VERDICTS[summary["verdict"]] if "verdict" in summary else ExitCode.DONE
 
 
@@ -64,7 +65,9 @@ def _show_plan(console: Console, config: RunConfig, steps: list[Step]) -> None:
     console.print(f"Forecast: {seconds:.0f} s and {size / 1e6:.0f} MB{left}")
 
 
-def _show_end(console: Console, words: str, config: RunConfig, summary: Json) -> None:
+def _show_end(
+    console: Console, words: str, config: RunConfig, summary: Json, *, reported: bool
+) -> None:
     if "policies" in summary:
         console.print(policies_table(summary))
         best, (rate, low, high) = summary["best"], _win_rate(summary)
@@ -73,9 +76,8 @@ def _show_end(console: Console, words: str, config: RunConfig, summary: Json) ->
             f"Verdict: [bold]{summary['verdict']}[/bold] ({best} beats SFT in {rate:.0%} of {who}"
             f"comparisons, {low:.0%} to {high:.0%})"
         )
-    report = config.folder / "report.html"
-    if report.exists():
-        console.print(f"The evidence:     {report}")
+    if reported:
+        console.print(f"The evidence:     {config.folder / 'report.html'}")
     if (config.folder / "round-1" / "sample" / "current").exists():
         console.print(f"Rank by hand:     rlhf label {words}")
     if "policies" in summary:

@@ -170,6 +170,22 @@ def test_only_one_process_owns_a_run(whole: Path) -> None:
     assert "Traceback" not in ran.stderr
 
 
+def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.cli", "run", str(TINY), f"runs_dir={tmp_path}"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if "done" in line:
+                break
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "stopped; the same command goes on from here" in said
+    assert "Traceback" not in said
+
+
 def test_a_run_waits_for_people_and_goes_on_with_their_rankings(whole: Path) -> None:
     words = ("run", TINY, f"runs_dir={whole.parent}", "labelers=people", "--until", "preferences")
     waiting = rlhf(*words)
