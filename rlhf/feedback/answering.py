@@ -10,12 +10,14 @@ from sqlalchemy import Connection, Row, and_, delete, insert, select, update
 
 from rlhf.data.identity import Json
 from rlhf.data.records import Demonstration, Ranking
-from rlhf.feedback.assignment import drop_draft, take_place_if_free
-from rlhf.feedback.audit import Entry, append, entries_of, new_salt
+from rlhf.feedback.assignment import count_places, drop_draft
+from rlhf.feedback.audit import Entry, append, entries_of, save_answers
 from rlhf.feedback.campaigns import Campaign, review_key
+from rlhf.feedback.database import insert_new
 from rlhf.feedback.modes import Judgement
-from rlhf.feedback.recording import iso_time
+from rlhf.feedback.recording import held_text, hold_labeler, iso_time
 from rlhf.feedback.schema import answers, assignments, campaigns, drafts, flags, items
+from rlhf.feedback.tally import count_answer
 
 Answer = Ranking | Demonstration
 FLAG_KINDS = ("personal_data", "harmful", "broken", "other")
@@ -40,9 +42,10 @@ def submit(
 ) -> Answer:
     """Saves an answer once; see `Store.submit`."""
     mine = and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
-    given = db.execute(select(assignments).where(mine).with_for_update()).first()
-    if given is None:
+    if db.execute(select(assignments.c.state).where(mine)).first() is None:
         raise ValueError(f"{labeler_id} was not given item {item_id}")
+    hold_labeler(db, labeler_id, moment)
+    given = db.execute(select(assignments).where(mine).with_for_update(key_share=True)).one()
     item = db.execute(select(items).where(items.c.id == item_id)).one()
     sent = db.execute(
         select(answers).where(
@@ -54,28 +57,29 @@ def submit(
             raise ValueError(f"submission {submission_id} answered another task already")
         return answer_from(sent.body)
     earlier = db.execute(
-        select(answers.c.id).where(
+        select(answers.c.id, answers.c.late).where(
             answers.c.item_id == item_id,
             answers.c.labeler_id == labeler_id,
             answers.c.superseded.is_(False),
         )
-    ).scalar()
+    ).first()
     about: Json = {
         "prompt_id": item.prompt_id,
         "labeler_id": labeler_id,
         "submitted_at": iso_time(moment),
         "duration_seconds": duration_seconds,
         "rationale": rationale,
-        "supersedes": earlier,
+        "supersedes": earlier and earlier.id,
         "submission_id": submission_id,
     }
     answer = _answer(db, item, said, given.shown, about)
     if earlier is not None:
-        replaced = and_(answers.c.item_id == item_id, answers.c.id == earlier)
+        replaced = and_(answers.c.item_id == item_id, answers.c.id == earlier.id)
         db.execute(update(answers).where(replaced).values(superseded=True))
-    late = given.state == "expired" or (given.state == "open" and given.leased_until < moment)
-    if given.state in ("expired", "skipped"):
-        take_place_if_free(db, item_id)
+        late = earlier.late  # correcting does not bring an answer back in time
+    else:
+        in_time = given.state == "open" and given.leased_until >= moment
+        late = not in_time
     row: Json = {
         "id": answer.id,
         "kind": "demonstration" if isinstance(answer, Demonstration) else "ranking",
@@ -84,14 +88,17 @@ def submit(
         "item_id": item_id,
         "labeler_id": labeler_id,
         "body": answer.to_json(),
-        "salt": new_salt(),
         "superseded": False,
         "late": late,
     }
-    db.execute(insert(answers).values(**row))
+    saved = save_answers(db, [row])
     db.execute(update(assignments).where(mine).values(state="done"))
+    if given.state not in ("open", "done"):
+        count_places(db, [item_id])
     drop_draft(db, item_id, labeler_id)
-    append(db, iso_time(moment), entries_of([row], "corrected" if earlier else "answered"))
+    if earlier is None:
+        count_answer(db, item.campaign_id, labeler_id, item.kind, late=late)
+    append(db, iso_time(moment), entries_of(saved, "corrected" if earlier else "answered"))
     return answer
 
 
@@ -126,9 +133,10 @@ def save_draft(db: Connection, item_id: int, labeler_id: str, body: Json, moment
     mine = and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
     if db.execute(select(assignments.c.state).where(mine)).scalar() is None:
         return False
-    drop_draft(db, item_id, labeler_id)
-    row = {"item_id": item_id, "labeler_id": labeler_id, "body": body}
-    db.execute(insert(drafts).values(**row, saved_at=iso_time(moment)))
+    row = {"body": body, "saved_at": iso_time(moment)}
+    if not insert_new(db, drafts, [{"item_id": item_id, "labeler_id": labeler_id, **row}]):
+        held = and_(drafts.c.item_id == item_id, drafts.c.labeler_id == labeler_id)
+        db.execute(update(drafts).where(held).values(row))
     return True
 
 
@@ -142,8 +150,8 @@ def flag(
     if db.execute(select(assignments.c.state).where(mine)).first() is None:
         raise ValueError(f"{labeler_id} was not given item {item_id}")
     now = iso_time(moment)
-    row = {"item_id": item_id, "labeler_id": labeler_id, "kind": kind, "note": note}
-    db.execute(insert(flags).values(**row, flagged_at=now))
+    row = {"item_id": item_id, "labeler_id": labeler_id, "kind": kind}
+    db.execute(insert(flags).values(**row, note=held_text(note), flagged_at=now))
     append(db, now, [Entry(labeler_id, "flagged", f"item {item_id}: {kind}")])
 
 
@@ -164,8 +172,8 @@ def open_reviews(db: Connection, campaign: Campaign, below: float) -> int:
         .order_by(items.c.position, answers.c.number)
     ).all()
     by_item: dict[int, list[Row[tuple[object, ...]]]] = {}
-    for row in rows:
-        by_item.setdefault(row.id, []).append(row)
+    for found in rows:
+        by_item.setdefault(found.id, []).append(found)
     held = set(db.execute(select(items.c.of_item).where(items.c.kind == "review")).scalars())
     asked = 0
     for item_id, votes in by_item.items():
@@ -173,20 +181,18 @@ def open_reviews(db: Connection, campaign: Campaign, below: float) -> int:
         if item_id in held or share is None or share >= below:
             continue
         item = votes[0]
-        db.execute(
-            insert(items).values(
-                campaign_id=campaign.id,
-                prompt_id=item.prompt_id,
-                key=review_key(str(item.key)),
-                response_ids=item.response_ids,
-                position=item.position,
-                wanted=1,
-                kind="review",
-                of_item=item_id,
-                priority=1.0 - share,
-            )
-        )
-        asked += 1
+        row: Json = {
+            "campaign_id": campaign.id,
+            "prompt_id": item.prompt_id,
+            "key": review_key(str(item.key)),
+            "response_ids": item.response_ids,
+            "position": item.position,
+            "wanted": 1,
+            "kind": "review",
+            "of_item": item_id,
+            "priority": 1.0 - share,
+        }
+        asked += insert_new(db, items, [row])
     return asked
 
 

@@ -1,20 +1,33 @@
 """Which labeler gets which item: leases, checks mixed in unseen, skips.
 
 Each function works inside the caller's transaction. `items.taken` counts the places of an item that
-are in use: a live lease or an answer in time. It never exceeds `wanted`, whoever races whom: SQLite
-has one writer at a time, and PostgreSQL locks the row of the item that is being given out.
+are in use: as many labelers as hold a lease or have answered, but at most `wanted`. Whoever races
+whom, an item has never more live leases and answers in time than wanted: SQLite has one writer at a
+time, and PostgreSQL takes locks, always in the order campaign, labeler, assignment, item, log.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from rlhf.data.identity import Json, content_id, seed_from
 from rlhf.data.records import Prompt, Response
 from rlhf.feedback.campaigns import Campaign, load_texts
-from rlhf.feedback.recording import add_labeler
+from rlhf.feedback.database import insert_new
+from rlhf.feedback.recording import held_text, hold_labeler
 from rlhf.feedback.schema import assignments, drafts, items, responses
 
 COPY = "~again"  # ends the id of the second showing of a response, in a check for position bias
@@ -59,8 +72,7 @@ def claim(
     db: Connection, campaign: Campaign, labeler_id: str, moment: float, *, ahead: bool, review: bool
 ) -> Task | None:
     """The labeler's open task, else the next one, else None; see `Store.claim`."""
-    add_labeler(db, labeler_id, moment)
-    release_expired(db, campaign, moment)
+    hold_labeler(db, labeler_id, moment)
     until = moment + campaign.settings.lease_minutes * 60
     opened = _open_items(db, campaign, labeler_id, review=review)
     if len(opened) > ahead:
@@ -105,39 +117,53 @@ def extend(db: Connection, labeler_id: str, item_ids: Sequence[int], until: floa
     db.execute(update(assignments).where(mine).values(leased_until=until))
 
 
+def any_expired(db: Connection, campaign: Campaign, moment: float) -> bool:
+    """Whether a lease has run out whose place is not free yet."""
+    return db.execute(_due(campaign, moment).limit(1)).first() is not None
+
+
 def release_expired(db: Connection, campaign: Campaign, moment: float) -> None:
-    """Frees the places whose lease has run out."""
-    due = select(assignments.c.item_id, assignments.c.labeler_id).where(
+    """Frees the places whose lease has run out. In a transaction of its own: it holds the
+    assignments of many.
+    """
+    due = _due(campaign, moment).order_by(assignments.c.item_id)
+    rows = db.execute(due.with_for_update(skip_locked=True)).all()
+    for item_id, labeler_id in rows:
+        mine = _assignment(item_id, labeler_id)
+        db.execute(update(assignments).where(mine).values(state="expired"))
+    count_places(db, [row.item_id for row in rows])
+
+
+def _due(campaign: Campaign, moment: float) -> Select[tuple[int, str]]:
+    return select(assignments.c.item_id, assignments.c.labeler_id).where(
         assignments.c.campaign_id == campaign.id,
         assignments.c.state == "open",
         assignments.c.leased_until <= moment,
     )
-    rows = db.execute(due.order_by(assignments.c.item_id).with_for_update(skip_locked=True)).all()
-    for item_id, labeler_id in rows:
-        mine = _assignment(item_id, labeler_id)
-        db.execute(update(assignments).where(mine).values(state="expired"))
-        free_place(db, item_id)
 
 
-def free_place(db: Connection, item_id: int) -> None:
-    """Gives a place of an item back."""
-    placed = and_(items.c.id == item_id, items.c.kind.in_(_PLACED), items.c.taken > 0)
-    db.execute(update(items).where(placed).values(taken=items.c.taken - 1))
-
-
-def take_place_if_free(db: Connection, item_id: int) -> None:
-    """Takes a place for an answer that came after its lease had run out, if one is left."""
-    free = and_(items.c.id == item_id, items.c.kind.in_(_PLACED), items.c.taken < items.c.wanted)
-    db.execute(update(items).where(free).values(taken=items.c.taken + 1))
+def count_places(db: Connection, item_ids: Iterable[int]) -> None:
+    """Sets how many places of these items are taken, after assignments have changed."""
+    for item_id in sorted(set(item_ids)):
+        # Locked first, counted then: the count has to see what others saved before they let go.
+        held = select(items).where(items.c.id == item_id, items.c.kind.in_(_PLACED))
+        item = db.execute(held.with_for_update(key_share=True)).first()
+        if item is None:
+            continue
+        placed = and_(assignments.c.item_id == item_id, assignments.c.state.in_(("open", "done")))
+        count = db.execute(select(func.count()).select_from(assignments).where(placed)).scalar_one()
+        taken = min(item.wanted, count)
+        if taken != item.taken:
+            db.execute(update(items).where(items.c.id == item_id).values(taken=taken))
 
 
 def skip(db: Connection, item_id: int, labeler_id: str, reason: str) -> bool:
     """Puts an item back for others; False where it was not open."""
     mine = and_(_assignment(item_id, labeler_id), assignments.c.state == "open")
-    put_back = update(assignments).where(mine).values(state="skipped", reason=reason)
+    put_back = update(assignments).where(mine).values(state="skipped", reason=held_text(reason))
     done = db.execute(put_back).rowcount == 1
     if done:
-        free_place(db, item_id)
+        count_places(db, [item_id])
         drop_draft(db, item_id, labeler_id)
     return done
 
@@ -166,7 +192,8 @@ def _open_items(
     )
     joined = items.join(assignments, assignments.c.item_id == items.c.id)
     found = select(items).select_from(joined).where(mine, _of_kind(review=review))
-    return db.execute(found.order_by(assignments.c.ordinal)).all()
+    ordered = found.order_by(assignments.c.ordinal)
+    return db.execute(ordered.with_for_update(key_share=True, of=assignments)).all()
 
 
 def _own_expired(
@@ -182,7 +209,7 @@ def _own_expired(
     joined = items.join(assignments, assignments.c.item_id == items.c.id)
     found = select(items).select_from(joined).where(mine, _of_kind(review=review))
     first = found.order_by(assignments.c.ordinal).limit(1)
-    return db.execute(first.with_for_update(skip_locked=True, of=items)).first()
+    return db.execute(first.with_for_update(key_share=True, skip_locked=True, of=items)).first()
 
 
 def _next_item(
@@ -213,7 +240,7 @@ def _free_item(db: Connection, campaign: Campaign, labeler_id: str, kind: str) -
     )
     balanced = [items.c.taken] if campaign.settings.order == "balanced" else []
     first = wanting.order_by(items.c.priority.desc(), *balanced, items.c.position).limit(1)
-    return db.execute(first.with_for_update(skip_locked=True)).first()
+    return db.execute(first.with_for_update(key_share=True, skip_locked=True)).first()
 
 
 def _met(labeler_id: str) -> ColumnElement[bool]:
@@ -315,9 +342,8 @@ def _identical_item(db: Connection, campaign: Campaign, labeler_id: str) -> AnyR
     first = last.response_ids[0]
     body = db.execute(select(responses.c.body).where(responses.c.id == first)).scalar_one()
     copy = f"{first}{COPY}"
-    if db.execute(select(responses.c.id).where(responses.c.id == copy)).first() is None:
-        row = {"id": copy, "prompt_id": last.prompt_id, "body": {**body, "id": copy}}
-        db.execute(insert(responses).values(**row))
+    row: Json = {"id": copy, "prompt_id": last.prompt_id, "body": {**body, "id": copy}}
+    insert_new(db, responses, [row])
     item = _check_item(db, last, "identical", [*last.response_ids[:-1], copy])
     return None if _already_met(db, item, labeler_id) else item
 
@@ -334,17 +360,16 @@ def _check_item(db: Connection, original: AnyRow, kind: str, response_ids: list[
     """
     key = content_id("item", [kind, original.key])
     same = and_(items.c.campaign_id == original.campaign_id, items.c.key == key)
+    row: Json = {
+        "campaign_id": original.campaign_id,
+        "prompt_id": original.prompt_id,
+        "key": key,
+        "response_ids": response_ids,
+        "position": original.position,
+        "wanted": 0,
+        "kind": kind,
+        "of_item": original.id,
+    }
     if db.execute(select(items.c.id).where(same)).first() is None:
-        db.execute(
-            insert(items).values(
-                campaign_id=original.campaign_id,
-                prompt_id=original.prompt_id,
-                key=key,
-                response_ids=response_ids,
-                position=original.position,
-                wanted=0,
-                kind=kind,
-                of_item=original.id,
-            )
-        )
+        insert_new(db, items, [row])
     return db.execute(select(items).where(same)).one()

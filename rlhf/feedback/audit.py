@@ -1,20 +1,39 @@
 """The log of what was done in a store: a chain of hashes that anyone can check.
 
-An entry about an answer holds a digest of a random salt and the answer's content. When a person
-withdraws consent, content and salt are deleted: nothing in the log tells what they said any more,
-and the chain, which hashes digests, stays whole.
+An entry about an answer names it by its number (its id hashes its content, and could be guessed
+from) and holds a digest of a random salt and the whole row. When a person withdraws consent,
+content, salt and ids are deleted: nothing in the log tells what they said any more, and the chain,
+which hashes digests, stays whole.
 """
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
 from rlhf.data.identity import Json, canonical
 from rlhf.feedback.schema import answers, audit, audit_head
+
+# What an entry vouches for; `superseded` changes later, and follows from the answers themselves.
+SEALED = (
+    "number",
+    "id",
+    "kind",
+    "submission_id",
+    "campaign_id",
+    "item_id",
+    "labeler_id",
+    "body",
+    "late",
+)
+# What is left of a withdrawn answer, `superseded` as it was then.
+LEFT = ("number", "kind", "campaign_id", "item_id", "labeler_id", "superseded", "late")
+ANSWERED = ("answered", "corrected", "recorded", "imported")
+WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +93,41 @@ def append(db: Connection, at: str, entries: Sequence[Entry]) -> None:
 
 def append_recorded(db: Connection) -> None:
     """Salts and logs the answers that have no salt yet: those from before there was a log."""
-    columns = (answers.c.number, answers.c.id, answers.c.labeler_id, answers.c.body)
-    bare = select(*columns).where(answers.c.salt.is_(None), answers.c.body.is_not(None))
+    bare = select(answers).where(answers.c.salt.is_(None), answers.c.body.is_not(None))
     entries = []
-    for row in db.execute(bare.order_by(answers.c.number)).all():
+    for row in db.execute(bare.order_by(answers.c.number)).mappings().all():
         salt = new_salt()
-        db.execute(update(answers).where(answers.c.number == row.number).values(salt=salt))
-        entries.append(Entry(row.labeler_id, "recorded", row.id, salted_digest(salt, row.body)))
+        db.execute(update(answers).where(answers.c.number == row["number"]).values(salt=salt))
+        entries += entries_of([{**row, "salt": salt}], "recorded")
     append(db, datetime.now(UTC).isoformat(timespec="milliseconds"), entries)
 
 
-def entries_of(rows: Iterable[Json], action: str) -> list[Entry]:
-    """The entries for rows of `answers` that were just saved."""
-    return [
-        Entry(row["labeler_id"], action, row["id"], salted_digest(row["salt"], row["body"]))
-        for row in rows
-    ]
+def seal(row: Mapping[str, Any]) -> str:
+    """The salted digest of a row of `answers`, as hex."""
+    return salted_digest(row["salt"], {name: row[name] for name in SEALED})
+
+
+def tombstone(row: Mapping[str, Any]) -> Entry:
+    """The entry that says that a row of `answers` was emptied."""
+    left = salted_digest("", {name: row[name] for name in LEFT})
+    return Entry(row["labeler_id"], WITHDRAWN, subject_of(row["number"]), left)
+
+
+def subject_of(number: int) -> str:
+    """How the log names an answer."""
+    return f"answer {number}"
+
+
+def entries_of(rows: Iterable[Mapping[str, Any]], action: str) -> list[Entry]:
+    """The entries for rows of `answers` that were just saved, their numbers included."""
+    return [Entry(row["labeler_id"], action, subject_of(row["number"]), seal(row)) for row in rows]
+
+
+def save_answers(db: Connection, rows: Sequence[Json]) -> list[Json]:
+    """Inserts rows of `answers`, each with a salt; returns them with their numbers."""
+    if not rows:
+        return []
+    salted = [{**row, "salt": new_salt()} for row in rows]
+    saved = insert(answers).returning(answers.c.number, sort_by_parameter_order=True)
+    numbers = db.execute(saved, salted).scalars().all()
+    return [{**row, "number": number} for row, number in zip(salted, numbers, strict=True)]

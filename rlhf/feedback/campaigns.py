@@ -15,8 +15,9 @@ from sqlalchemy import Connection, Row, and_, func, insert, select, update
 from rlhf.data.identity import Json, content_id, seed_from
 from rlhf.data.records import Prompt, Response
 from rlhf.feedback.audit import Entry, append
+from rlhf.feedback.database import insert_new
 from rlhf.feedback.modes import mode_named
-from rlhf.feedback.recording import add_labeler, iso_time, item_key
+from rlhf.feedback.recording import add_labeler, held_text, iso_time, item_key
 from rlhf.feedback.schema import (
     campaign_versions,
     campaigns,
@@ -114,10 +115,12 @@ def create(db: Connection, name: str, mode: str, guidelines: str, settings: Json
     mode_named(mode)
     kept = checked_settings(settings).model_dump(exclude_unset=True)
     now = iso_time(time.time())
-    row = {"name": name, "mode": mode, "guidelines": guidelines, "settings": kept}
-    made = db.execute(insert(campaigns).values(**row, created_at=now)).inserted_primary_key
-    assert made is not None
-    _note_version(db, made[0], 1, 1, guidelines, kept, "", "", now)
+    text = held_text(guidelines)
+    row = {"name": name, "mode": mode, "guidelines": text, "settings": kept, "created_at": now}
+    if not insert_new(db, campaigns, [row]):
+        return
+    made = db.execute(select(campaigns.c.id).where(campaigns.c.name == name)).scalar_one()
+    _note_version(db, made, 1, 1, text, kept, "", "", now)
     append(db, now, [Entry("", "campaign made", name)])
 
 
@@ -126,8 +129,9 @@ def change(
 ) -> None:
     """A new version: other guidelines, or settings laid over those there are."""
     now = iso_time(time.time())
-    row = db.execute(select(campaigns).where(campaigns.c.id == campaign.id).with_for_update()).one()
-    text = row.guidelines if guidelines is None else guidelines
+    held = select(campaigns).where(campaigns.c.id == campaign.id)
+    row = db.execute(held.with_for_update(key_share=True)).one()
+    text = row.guidelines if guidelines is None else held_text(guidelines)
     merged = {**row.settings, **settings}
     kept = checked_settings(merged).model_dump(exclude_unset=True)
     if (text, kept) == (row.guidelines, row.settings):
@@ -162,7 +166,7 @@ def _note_version(
             guidelines_version=guidelines_version,
             guidelines=guidelines,
             settings=settings,
-            note=note,
+            note=held_text(note),
             changed_by=by,
             changed_at=now,
         )
@@ -203,9 +207,8 @@ def join(db: Connection, campaign: Campaign, labeler_id: str, moment: float) -> 
     add_labeler(db, labeler_id, moment)
     mine = and_(members.c.campaign_id == campaign.id, members.c.labeler_id == labeler_id)
     if db.execute(select(members.c.since).where(mine)).first() is None:
-        row = {"campaign_id": campaign.id, "labeler_id": labeler_id}
-        now = iso_time(moment)
-        db.execute(insert(members).values(**row, told_version=campaign.version, since=now))
+        row = {"campaign_id": campaign.id, "labeler_id": labeler_id, "since": iso_time(moment)}
+        insert_new(db, members, [{**row, "told_version": campaign.version}])
 
 
 def tell(db: Connection, campaign: Campaign, labeler_id: str, version: int) -> None:
@@ -237,7 +240,8 @@ def consent(db: Connection, campaign: Campaign, labeler_id: str, version: int) -
     now = time.time()
     join(db, campaign, labeler_id, now)
     row = {"campaign_id": campaign.id, "labeler_id": labeler_id, "guidelines_version": version}
-    db.execute(insert(consents).values(**row, given_at=iso_time(now)))
+    if not insert_new(db, consents, [{**row, "given_at": iso_time(now)}]):
+        return
     subject = f"{campaign.name} guidelines {version}"
     append(db, iso_time(now), [Entry(labeler_id, "consent given", subject)])
 
@@ -258,6 +262,9 @@ def add_items(db: Connection, campaign: Campaign, new: Iterable[Item]) -> int:
     if campaign.mode == "rank":  # longer lists can be imported, though no page shows them
         most = sys.maxsize
     of_campaign = items.c.campaign_id == campaign.id
+    # One at a time, so that positions and keys are counted once.
+    held_campaign = select(campaigns.c.id).where(campaigns.c.id == campaign.id)
+    db.execute(held_campaign.with_for_update(key_share=True))
     held = set(db.execute(select(items.c.key).where(of_campaign)).scalars())
     position = db.execute(select(func.count()).select_from(items).where(of_campaign)).scalar_one()
     known_prompts = set(db.execute(select(prompts.c.id)).scalars())

@@ -1,37 +1,68 @@
-"""Opening the database: engine, pragmas, migrations; reading and writing.
+"""Opening the database: engine, pragmas, migrations; reading and writing; what faults mean.
 
 SQLite needs `BEGIN IMMEDIATE` for what writes, or two labelers claim the same item without an
 error; what only reads takes no lock, and in WAL mode never waits for a writer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DatabaseError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from rlhf.data.identity import Json
 
 HEAD = "0002"
 BUSY_TIMEOUT_SECONDS = 30
 _READING = {"rlhf_reading": True}
+_UPGRADING = 0x726C6866  # PostgreSQL's advisory lock of whoever makes or upgrades the tables
+
+# What a database says, and what it means to whoever reads it.
+_MEANINGS = (
+    ("disk is full", "the disk of the store is full: make room, and send it again"),
+    ("No space left", "the disk of the store is full: make room, and send it again"),
+    ("database is locked", "the store is busy, another program holds it: send it again"),
+    ("readonly database", "the store is read-only: make its file and folder writable"),
+    ("disk I/O error", "the disk of the store cannot be read or written: look at its health"),
+    ("malformed", "the file of the store is damaged: restore a backup"),
+)
+
+
+class StoreUnavailableError(RuntimeError):
+    """The database is full, locked, read-only or gone: one sentence, without the statement.
+
+    Nothing is half-saved. Where the connection broke while saving, sending the same submission
+    again is safe: it is saved once.
+    """
 
 
 class Database:
     """The database at `address`: a path (SQLite) or a database URL, at the newest version.
 
     Raises ValueError where the file is not a database, cannot be opened, or was written by a newer
-    version.
+    version. Reading and writing raise StoreUnavailableError where the database fails.
     """
 
     def __init__(self, address: str | Path) -> None:
         self.url = database_url(address)
         self.engine = open_engine(self.url)
         try:
-            _migrate(self.engine)
+            migrate(self.engine)
         except DatabaseError as error:
             self.engine.dispose()
-            raise ValueError(f"cannot open the store at {self.name}: {error.orig}") from error
+            raise ValueError(f"cannot open the store at {self.name}: {_cause(error)}") from error
         except Exception:
             self.engine.dispose()
             raise
@@ -40,21 +71,18 @@ class Database:
     @property
     def name(self) -> str:
         """The address as it may be shown: a path, or a URL without its password."""
-        url = self.url
-        if url.get_backend_name() == "sqlite":
-            return str(url.database)
-        return url.render_as_string(hide_password=True)
+        return shown_name(self.url)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction that may write: all of it is saved, or none."""
-        with self.engine.begin() as connection:
+        with faults_explained(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads."""
-        with self._reader.begin() as connection:
+        with faults_explained(), self._reader.begin() as connection:
             yield connection
 
     def close(self) -> None:
@@ -62,11 +90,51 @@ class Database:
         self.engine.dispose()
 
 
+def shown_name(url: URL) -> str:
+    """An address as it may be shown: a path, or a URL without its password."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.render_as_string(hide_password=True)
+
+
+@contextmanager
+def faults_explained() -> Iterator[None]:
+    """Raises StoreUnavailableError where the database fails, ValueError for what it cannot hold;
+    faults of this program stay what they are.
+    """
+    try:
+        yield
+    except (IntegrityError, ProgrammingError):
+        raise
+    except (DataError, OverflowError) as error:
+        raise ValueError(f"the store cannot hold this: {_cause(error)}") from error
+    except PoolTimeoutError as error:
+        raise StoreUnavailableError("the store is busy, all its connections are in use") from error
+    except DBAPIError as error:
+        cause = _cause(error)
+        meant = next((meaning for words, meaning in _MEANINGS if words in cause), None)
+        if meant is None and error.connection_invalidated:
+            meant = "the database cannot be reached, or closed the connection: send it again"
+        raise StoreUnavailableError(meant or f"the store failed: {cause}") from error
+
+
+def _cause(error: Exception) -> str:
+    """What the driver said, in one line: no statement, no parameters."""
+    said = str(error.orig if isinstance(error, DBAPIError) else error)
+    return said.strip().splitlines()[0] if said.strip() else type(error).__name__
+
+
 def database_url(address: str | Path) -> URL:
     """The URL of an address; PostgreSQL's is given the driver that comes with this project."""
     if not (isinstance(address, str) and "://" in address):
         return make_url(f"sqlite:///{Path(address).absolute()}")
-    url = make_url(address)
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError) as error:
+        raise ValueError(
+            "this is no database URL: write postgresql://USER:PASSWORD@HOST:PORT/NAME, with what "
+            "is not a letter or a digit in the password as %XX"
+        ) from error
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     return url
@@ -104,27 +172,61 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
-def _migrate(engine: Engine) -> None:
-    with engine.connect() as connection:
-        if inspect(connection).has_table("alembic_version"):
-            version = connection.exec_driver_sql("select version_num from alembic_version").scalar()
-            if version == HEAD:
-                return
-            if version is not None and str(version) > HEAD:
-                raise ValueError(
-                    f"the store is at version {version}, this program knows {HEAD}: install a "
-                    "newer rlhf-pipeline"
-                )
-    upgrade(engine)
+def version_of(engine: Engine) -> str | None:
+    """The version of the tables; None where there are none yet."""
+    with engine.execution_options(**_READING).connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found = connection.exec_driver_sql("select version_num from alembic_version").scalar()
+        return None if found is None else str(found)
 
 
-def upgrade(engine: Engine) -> None:
-    """Brings the tables to the newest version, in one transaction: whole, or as it was."""
+def migrate(engine: Engine) -> None:
+    """Makes or upgrades the tables where they are not at the newest version, in one transaction:
+    whole, or as they were.
+
+    Raises ValueError for tables of a newer version, and where an upgrade fails.
+    """
+    version = version_of(engine)
+    if version == HEAD:
+        return
+    if version is not None and version > HEAD:
+        raise ValueError(
+            f"the store is at version {version}, this program knows {HEAD}: install a newer "
+            "rlhf-pipeline"
+        )
+    try:
+        with engine.begin() as connection:
+            upgrade_tables(connection)
+    except Exception as error:
+        if version is None:
+            raise
+        raise ValueError(
+            f"the store at {shown_name(engine.url)} could not be upgraded from version {version} "
+            f"to {HEAD} ({_cause(error)}): it was left as it was"
+        ) from error
+
+
+def upgrade_tables(connection: Connection) -> None:
+    """Brings the tables to the newest version, inside the caller's transaction. Whoever comes
+    second waits, and finds it done.
+    """
     from alembic import command
     from alembic.config import Config
 
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"select pg_advisory_xact_lock({_UPGRADING})")
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def insert_new(db: Connection, table: Table, rows: Sequence[Json]) -> int:
+    """Inserts the rows whose keys are not there yet, whoever else inserts them at the same time;
+    returns how many were new.
+    """
+    insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+    key = next(iter(table.primary_key))
+    saved = insert(table).on_conflict_do_nothing().returning(key)  # drivers tell no row count
+    return sum(db.execute(saved, row).first() is not None for row in rows)

@@ -11,8 +11,10 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
 from rlhf.data.identity import Json, content_id, seeded_uuid
 from rlhf.data.records import Ranking
-from rlhf.feedback.audit import append, entries_of, new_salt
-from rlhf.feedback.schema import answers, assignments, items, labelers
+from rlhf.feedback.audit import append, entries_of, save_answers
+from rlhf.feedback.database import insert_new
+from rlhf.feedback.schema import answers, assignments, campaigns, items, labelers
+from rlhf.feedback.tally import recount
 
 
 def item_key(prompt_id: str, response_ids: Sequence[str]) -> str:
@@ -30,20 +32,41 @@ def add_labeler(db: Connection, labeler_id: str, moment: float) -> None:
     if not labeler_id.strip():
         raise ValueError("a labeler needs an id")
     if db.execute(select(labelers.c.id).where(labelers.c.id == labeler_id)).first() is None:
-        db.execute(insert(labelers).values(id=labeler_id, created_at=iso_time(moment)))
+        insert_new(db, labelers, [{"id": labeler_id, "created_at": iso_time(moment)}])
+
+
+def hold_labeler(db: Connection, labeler_id: str, moment: float) -> None:
+    """Makes the labeler known, and all that this labeler does wait for what they are doing.
+
+    Raises ValueError for one who has withdrawn consent.
+    """
+    add_labeler(db, labeler_id, moment)
+    held = select(labelers.c.withdrawn_at).where(labelers.c.id == labeler_id)
+    if db.execute(held.with_for_update(key_share=True)).scalar() is not None:
+        raise ValueError(
+            f"{labeler_id} has withdrawn consent: nothing is saved under this pseudonym any more"
+        )
+
+
+def held_text(text: str) -> str:
+    """A text as both databases can hold it: PostgreSQL knows no NUL."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def record(db: Connection, campaign_id: int, given: Sequence[Ranking]) -> int:
     """Saves the rankings that the campaign does not hold yet; returns how many those are."""
     of_campaign = answers.c.campaign_id == campaign_id
+    # One import at a time, in the order of locks that `rlhf.feedback.assignment` names.
+    held_campaign = select(campaigns.c.id).where(campaigns.c.id == campaign_id)
+    db.execute(held_campaign.with_for_update(key_share=True))
+    for labeler_id in sorted({ranking.labeler_id for ranking in given}):
+        hold_labeler(db, labeler_id, time.time())
     stored = db.execute(select(answers.c.id, answers.c.body).where(of_campaign)).all()
     held = {row.id for row in stored}
     new = list({ranking.id: ranking for ranking in given if ranking.id not in held}.values())
     asked = _items_asked(db, campaign_id, new)
     corrected = {row.body["supersedes"] for row in stored if row.body}
     corrected |= {ranking.supersedes for ranking in given}
-    for labeler_id in {ranking.labeler_id for ranking in new}:
-        add_labeler(db, labeler_id, time.time())
     rows: list[Json] = [
         {
             "id": ranking.id,
@@ -54,19 +77,18 @@ def record(db: Connection, campaign_id: int, given: Sequence[Ranking]) -> int:
             "item_id": asked[ranking.id],
             "labeler_id": ranking.labeler_id,
             "body": ranking.to_json(),
-            "salt": new_salt(),
             "superseded": ranking.id in corrected,
             "late": False,
         }
         for ranking in new
     ]
-    if rows:
-        db.execute(insert(answers), rows)
+    saved = save_answers(db, rows)
     for replaced in {ranking.supersedes for ranking in new} & held:
         where = and_(of_campaign, answers.c.id == replaced)
         db.execute(update(answers).where(where).values(superseded=True))
     _mark_done(db, campaign_id, new, asked)
-    append(db, iso_time(time.time()), entries_of(rows, "recorded"))
+    recount(db, campaign_id, {ranking.labeler_id for ranking in new})
+    append(db, iso_time(time.time()), entries_of(saved, "recorded"))
     return len(rows)
 
 
@@ -125,4 +147,4 @@ def _mark_done(
         places = func.min if db.dialect.name == "sqlite" else func.least
         grown = update(items).where(items.c.id == bindparam("at"))
         grown = grown.values(taken=places(items.c.wanted, items.c.taken + bindparam("more")))
-        db.execute(grown, [{"at": at, "more": more} for at, more in taken.items() if more])
+        db.execute(grown, [{"at": at, "more": more} for at, more in sorted(taken.items()) if more])

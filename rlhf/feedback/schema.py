@@ -66,7 +66,7 @@ responses = Table(
 # `key` hashes the prompt and the set of responses: a campaign holds the same question once, but may
 # ask about other responses to the same prompt. `kind` is `work`, a check that labelers cannot tell
 # from work (`gold`, `repeat`, `identical`), or `review`; `of_item` is what is repeated or reviewed.
-# `taken` counts live leases and answers in time, and never exceeds `wanted`.
+# `taken` is the number of labelers who hold a lease or have answered, but at most `wanted`.
 items = Table(
     "items",
     metadata,
@@ -84,6 +84,7 @@ items = Table(
     Column("taken", Integer, nullable=False, server_default="0"),
     UniqueConstraint("campaign_id", "key"),
     Index("items_in_order", "campaign_id", "position"),
+    Index("items_wanted", "campaign_id", "kind", "wanted"),
     Index("items_of_item", "of_item"),
 )
 Index(
@@ -91,6 +92,17 @@ Index(
     items.c.campaign_id,
     items.c.kind,
     items.c.priority.desc(),
+    items.c.position,
+    sqlite_where=text("taken < wanted"),
+    postgresql_where=text("taken < wanted"),
+)
+
+Index(
+    "items_balanced",
+    items.c.campaign_id,
+    items.c.kind,
+    items.c.priority.desc(),
+    items.c.taken,
     items.c.position,
     sqlite_where=text("taken < wanted"),
     postgresql_where=text("taken < wanted"),
@@ -104,7 +116,8 @@ labelers = Table(
     Column("withdrawn_at", String(40)),
 )
 
-# One labeler meets one item once: open (leased), done, skipped, or expired (the lease ran out).
+# One labeler meets one item once: open (leased), done, skipped, expired (the lease ran out), or
+# withdrawn (they took their consent back).
 # `ordinal` counts a labeler's items in a campaign, in the order in which they were given.
 assignments = Table(
     "assignments",
@@ -118,6 +131,7 @@ assignments = Table(
     Column("ordinal", Integer, nullable=False),
     Column("shown", JSON, nullable=False),
     Index("assignments_of_labeler", "labeler_id", "campaign_id", "state"),
+    Index("assignments_in_order", "labeler_id", "campaign_id", "ordinal"),
     Index("assignments_due", "campaign_id", "state", "leased_until"),
 )
 
@@ -143,8 +157,9 @@ flags = Table(
 )
 
 # Rankings and demonstrations (`kind`), append-only: only `superseded` changes, and a withdrawal of
-# consent empties `body` and `salt`. One ranking may stand in several campaigns (the same file
-# imported into each), but only once in one. `late`: it came after its lease had run out.
+# consent empties `body` and `salt` and replaces the ids, which hash the content. One ranking may
+# stand in several campaigns (the same file imported into each), but only once in one. `late`: it
+# came after its lease had run out or was given back.
 answers = Table(
     "answers",
     metadata,
@@ -163,6 +178,18 @@ answers = Table(
     UniqueConstraint("campaign_id", "submission_id"),
     Index("answers_of_labeler", "campaign_id", "labeler_id", "superseded"),
     Index("answers_of_item", "item_id"),
+)
+
+# How many answers in force each labeler has given, on items of all kinds and on `work`, and how
+# many came late: kept beside the answers, so that nobody counts them all to show the progress.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("campaign_id", ForeignKey("campaigns.id"), primary_key=True),
+    Column("labeler_id", ForeignKey("labelers.id"), primary_key=True),
+    Column("answers", Integer, nullable=False),
+    Column("work", Integer, nullable=False),
+    Column("late", Integer, nullable=False),
 )
 
 # Who may work on a campaign that is not open to everyone, and the last version each was told of.

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 
 from rlhf.data.identity import Json, canonical, content_id
 from rlhf.data.records import Demonstration, Ranking
@@ -22,7 +22,7 @@ from rlhf.feedback.campaigns import Campaign, Change, Item
 from rlhf.feedback.database import Database
 from rlhf.feedback.modes import Judgement
 from rlhf.feedback.recording import record
-from rlhf.feedback.schema import answers, assignments, items
+from rlhf.feedback.schema import answers, assignments, items, tallies
 from rlhf.feedback.schema import campaigns as campaign_table
 
 __all__ = ["Campaign", "Change", "Item", "Judgement", "Progress", "Store", "Task", "shown_order"]
@@ -180,6 +180,11 @@ class Store:
         on.
         """
         moment = time.time() if now is None else now
+        with self.database.reading() as db:
+            expired = assignment.any_expired(db, campaign, moment)
+        if expired:
+            with self.database.writing() as db:
+                assignment.release_expired(db, campaign, moment)
         with self.database.writing() as db:
             campaigns.join(db, campaign, labeler_id, moment)
             return assignment.claim(db, campaign, labeler_id, moment, ahead=ahead, review=review)
@@ -319,29 +324,17 @@ class Store:
         """How far a campaign is, and one labeler's share of it; checks count for the labeler
         alone.
         """
-        held = and_(answers.c.campaign_id == campaign.id, answers.c.superseded.is_(False))
-        joined = answers.join(items, items.c.id == answers.c.item_id)
-        by_labeler = (
-            select(
-                answers.c.labeler_id,
-                func.count(),
-                func.sum(case((items.c.kind == "work", 1), else_=0)),
-                func.sum(case((answers.c.late, 1), else_=0)),
-            )
-            .select_from(joined)
-            .where(held)
-            .group_by(answers.c.labeler_id)
-        )
+        by_labeler = select(tallies).where(tallies.c.campaign_id == campaign.id)
         of_work = and_(items.c.campaign_id == campaign.id, items.c.kind == "work")
         with self.database.reading() as db:
             wanted = db.execute(select(func.sum(items.c.wanted)).where(of_work)).scalar()
             rows = db.execute(by_labeler).all()
         return Progress(
             wanted=wanted or 0,
-            done=sum(row[2] for row in rows),
-            mine=sum(row[1] for row in rows if row[0] == labeler_id),
+            done=sum(row.work for row in rows),
+            mine=sum(row.answers for row in rows if row.labeler_id == labeler_id),
             labelers=len(rows),
-            late=sum(row[3] for row in rows),
+            late=sum(row.late for row in rows),
         )
 
     def digest(self, campaign: Campaign) -> str:

@@ -1,52 +1,15 @@
-"""The store on a real SQLite file: racing claims, answers sent twice, corrections, late answers."""
+"""The store on each kind of database: claims, answers sent twice, corrections, records."""
 
-import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hands import LEASE_SECONDS, answer, campaign, claimed, item, ranked
+from sqlalchemy import text
 
-from rlhf.data.records import Prompt, Ranking, Response
-from rlhf.feedback.store import Campaign, Item, Judgement, Store, Task
-
-LEASE_SECONDS = 30 * 60.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "store.db") as opened:
-        yield opened
-
-
-def item(number: int, *, replies: str = "abc", wanted: int = 1) -> Item:
-    prompt = Prompt.of(f"Question {number}?")
-    answers = tuple(Response.of(prompt.id, f"{letter} {number}") for letter in replies)
-    return Item(prompt, answers, wanted)
-
-
-def campaign(store: Store, count: int, *, wanted: int = 1, name: str = "main") -> Campaign:
-    made = store.create_campaign(name)
-    assert store.add_items(made, [item(n, wanted=wanted) for n in range(count)]) == count
-    return made
-
-
-def claimed(store: Store, made: Campaign, labeler: str, now: float | None = None) -> Task:
-    task = store.claim(made, labeler, now=now)
-    assert task is not None
-    return task
-
-
-def answer(store: Store, task: Task, submission: str, order: str = "") -> Ranking:
-    """Ranks the responses as shown, or by the first letter of their texts."""
-    ids = {response.text[0]: response.id for response in task.responses}
-    groups = [[ids[letter]] for letter in order] or [[one] for one in task.shown]
-    said = Judgement(tuple(tuple(group) for group in groups))
-    saved = store.submit(task.item_id, task.labeler_id, said, submission_id=submission)
-    assert isinstance(saved, Ranking)
-    return saved
+from rlhf.feedback.store import Item, Judgement, Store
 
 
 def test_racing_labelers_claim_exactly_what_is_wanted(store: Store) -> None:
@@ -182,31 +145,29 @@ def test_an_unknown_campaign_is_refused_with_those_there(store: Store) -> None:
     assert store.create_campaign("spring", mode="other").mode == "rank"
 
 
-def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
-    with Store(tmp_path / "store.db") as first:
+def test_everything_is_there_after_reopening(address: str) -> None:
+    with Store(address) as first:
         made = campaign(first, 2)
         saved = answer(first, claimed(first, made, "ada"), "one")
-    with Store(f"sqlite:///{tmp_path / 'store.db'}") as second:
+    with Store(address if "://" in address else f"sqlite:///{address}") as second:
         assert second.rankings(second.campaign("main")) == [saved]
         assert list(second.items(made)) == [item(0), item(1)]
 
 
-def test_a_new_store_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+def test_a_new_store_may_be_opened_by_many_at_once(address: str) -> None:
     def opened(number: int) -> str:
-        with Store(tmp_path / "store.db") as one:
+        with Store(address) as one:
             return one.create_campaign("main").name
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(opened, range(8))) == ["main"] * 8
 
 
-def test_a_newer_store_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    Store(path).close()
-    with sqlite3.connect(path) as db:
-        db.execute("update alembic_version set version_num = '9999'")
+def test_a_newer_store_is_refused(address: str) -> None:
+    with Store(address) as store, store.database.writing() as db:
+        db.execute(text("update alembic_version set version_num = '9999'"))
     with pytest.raises(ValueError, match=r"version 9999.*install a newer"):
-        Store(path)
+        Store(address)
 
 
 def test_what_is_not_a_store_is_refused(tmp_path: Path) -> None:
@@ -221,17 +182,6 @@ def test_what_is_not_a_store_is_refused(tmp_path: Path) -> None:
 
 
 # Rankings made elsewhere
-
-
-def ranked(of: Item, labeler: str, order: str, supersedes: str | None = None) -> Ranking:
-    ids = {response.text[0]: response.id for response in of.responses}
-    return Ranking.of(
-        prompt_id=of.prompt.id,
-        labeler_id=labeler,
-        groups=tuple((ids[letter],) for letter in order),
-        shown=tuple(ids.values()),
-        supersedes=supersedes,
-    )
 
 
 def test_recorded_rankings_count_once_and_fill_their_items(store: Store) -> None:

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from rlhf.feedback.audit import append_recorded
+from rlhf.feedback.tally import count_all
 
 revision = "0002"
 down_revision = "0001"
@@ -55,12 +56,21 @@ def _widen_items() -> None:
         "update items set taken = (select count(*) from assignments where "
         "assignments.item_id = items.id and assignments.state in ('open', 'done'))"
     )
+    op.execute("update items set taken = wanted where taken > wanted")
+    op.create_index("items_wanted", "items", ["campaign_id", "kind", "wanted"])
     op.create_index("items_of_item", "items", ["of_item"])
     free = sa.text("taken < wanted")
     op.create_index(
         "items_free",
         "items",
         ["campaign_id", "kind", sa.text("priority DESC"), "position"],
+        sqlite_where=free,
+        postgresql_where=free,
+    )
+    op.create_index(
+        "items_balanced",
+        "items",
+        ["campaign_id", "kind", sa.text("priority DESC"), "taken", "position"],
         sqlite_where=free,
         postgresql_where=free,
     )
@@ -93,6 +103,7 @@ def _widen_assignments() -> None:
         sa.Column("shown", sa.JSON, nullable=False),
     )
     op.create_index("assignments_of_labeler", "assignments", ["labeler_id", "campaign_id", "state"])
+    op.create_index("assignments_in_order", "assignments", ["labeler_id", "campaign_id", "ordinal"])
     op.create_index("assignments_due", "assignments", ["campaign_id", "state", "leased_until"])
     counts: dict[tuple[int, str], int] = {}
     fresh = []
@@ -123,6 +134,14 @@ def _make_work_tables() -> None:
         sa.Column("kind", sa.String(20), nullable=False),
         sa.Column("note", sa.Text, nullable=False),
         _told("flagged_at"),
+    )
+    op.create_table(
+        "tallies",
+        _campaign(primary_key=True),
+        _labeler(primary_key=True),
+        sa.Column("answers", sa.Integer, nullable=False),
+        sa.Column("work", sa.Integer, nullable=False),
+        sa.Column("late", sa.Integer, nullable=False),
     )
     op.create_table(
         "members",
@@ -229,6 +248,7 @@ def _turn_rankings_into_answers() -> None:
             "select setval('answers_number_seq', greatest((select max(number) from answers), 1))"
         )
     append_recorded(connection)
+    count_all(connection)
 
 
 def _campaign(*, primary_key: bool = False) -> sa.Column[int]:
