@@ -1,70 +1,206 @@
-"""The app and the server of the ranking page: one labeler, on this machine.
+"""The app and the server of the labeling pages: one labeler on this machine, or a team that signs
+in.
 
 `create_app` is the whole app; `serve` runs it until it is interrupted.
 """
 
-import ipaddress
-import socket
+import time
 import webbrowser
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
-from sqlalchemy.exc import DBAPIError
 
+from labeling_app.api_description import describe
+from labeling_app.desk import Desk
+from labeling_app.gate import Gate
 from labeling_app.labelers import check_labeler_id
+from labeling_app.listening import (
+    LOOPBACK_NAMES,
+    address_shown,
+    answered_hosts,
+    check_host,
+    is_loopback,
+    listen,
+)
 from labeling_app.page import HEAD, STATIC, THEME, ranking_page
-from labeling_app.routes import ranking_routes, store_failed
-from labeling_app.security import Wall
-from labeling_app.visitors import Visitor
+from labeling_app.people_pages import people_pages
+from labeling_app.people_routes import account_routes, campaigns_of, invitation_routes, own_routes
+from labeling_app.refusals import add_refusals
+from labeling_app.routes import ranking_routes
+from labeling_app.security import Wall, checked_origin
+from labeling_app.sessions import Sessions
+from labeling_app.sign_in_routes import session_routes, sign_in_routes
+from labeling_app.visitors import CurrentVisitor, Visitor
+from rlhf.feedback.invitations import invite_first_admin
 from rlhf.feedback.store import Campaign, Store
-
-LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
 def create_app(
-    store: Path | str, campaign: str, *, labeler_id: str, next_step: str = ""
+    store: Path | str,
+    campaign: str | None = None,
+    *,
+    labeler_id: str | None = None,
+    accounts: bool = False,
+    public_url: str | None = None,
+    hosts: Collection[str] = LOOPBACK_NAMES,
+    next_step: str = "",
 ) -> FastAPI:
-    """The app that lets `labeler_id` rank the items of `campaign` in `store`.
+    """The app over `store`: for `labeler_id` alone or, with `accounts`, for those who sign in.
 
-    `next_step` is the command shown at the end. Raises ValueError where the campaign does not
-    exist or asks for something else than a ranking, or the id cannot be a labeler's.
+    Without a `campaign` visitors choose among those that they may work on. `public_url` is where
+    people find it behind a proxy; `hosts` are the other names that are answered. `next_step` is the
+    command shown at the end. Raises ValueError where the campaign does not exist or asks for
+    something else than a ranking, the store has none, or the id cannot be a labeler's.
     """
-    check_labeler_id(labeler_id)
+    if accounts == (labeler_id is not None):
+        raise ValueError("the page is either for one labeler_id, or for those with accounts")
+    origin = checked_origin(public_url) if public_url else None
     opened = Store(store)
     try:
-        found = _ranking_campaign(opened, campaign)
+        found = _campaign(opened, campaign)
+        machine = Visitor(check_labeler_id(labeler_id), "admin") if labeler_id else None
     except ValueError:
         opened.close()
         raise
-
-    def current_visitor(_request: Request) -> Visitor:
-        return Visitor(labeler_id, "admin")
-
-    def signed_in(request: Request) -> str:
-        return current_visitor(request).labeler_id
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         opened.close()
 
-    app = FastAPI(title="Ranking page", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Labeling", lifespan=lifespan, openapi_url=None, docs_url=None)
+    add_refusals(app)
+    if machine is None:
+        secure = origin is not None and origin.startswith("https:")
+        desk = Desk(opened, Sessions(opened.database, secure=secure), origin)
+        current_visitor: CurrentVisitor = desk.sessions.visitor
+        for routes in (sign_in_routes, session_routes, account_routes, invitation_routes):
+            app.include_router(routes(desk))
+    else:
+        current_visitor = _always(machine)
+    app.include_router(own_routes(opened, current_visitor))
     app.include_router(ranking_routes(opened, found, current_visitor, next_step))
-    app.add_exception_handler(DBAPIError, store_failed)
+    # The lead's routes: app.include_router(lead_routes(opened, current_visitor))
+    describe(app, current_visitor)
+    app.include_router(people_pages(with_accounts=accounts))
     app.mount("/page", StaticFiles(directory=STATIC), name="page")
+    if accounts:
+        home = _home(opened, named=campaign is not None)
+        app.add_middleware(Gate, current_visitor=current_visitor, home=home)
     # An empty list of origins, so that Gradio does not echo any origin with credentials.
     app.add_middleware(CORSMiddleware, allow_origins=[])
-    app.add_middleware(Wall, hosts=LOOPBACK_NAMES)
+    app.add_middleware(Wall, hosts=hosts, public_url=public_url, cookies=accounts)
+    # The lead's page, before "/": _mount(app, lead_page(), "/lead", current_visitor)
+    _mount(app, ranking_page(found), "/", current_visitor)
+    return app
+
+
+def serve(
+    store: Path | str,
+    campaign: str | None = None,
+    *,
+    labeler_id: str | None = None,
+    accounts: bool = False,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    public_url: str | None = None,
+    proxies: Collection[str] = (),
+    open_browser: bool = True,
+    next_step: str = "",
+) -> None:
+    """Serves the pages until it is interrupted; prints the address once it can be opened, and a
+    one-time link where there is no admin yet.
+
+    Port 0 takes a free one. `proxies` are the addresses whose X-Forwarded-Proto and -For are
+    believed. Raises ValueError for an address that others could reach without accounts, for a
+    port that is taken, and for all that `create_app` refuses.
+    """
+    bound = check_host(host, accounts=accounts)
+    listening = listen(bound, port)
+    try:
+        app = create_app(
+            store,
+            campaign,
+            labeler_id=labeler_id,
+            accounts=accounts,
+            public_url=public_url,
+            hosts=answered_hosts(bound),
+            next_step=next_step,
+        )
+        local = address_shown(bound, listening.getsockname()[1])
+        url = checked_origin(public_url) if public_url else local
+        print(f"Labeling page: {url}", flush=True)  # noqa: T201
+        for line in _advice(bound, public_url):
+            print(line, flush=True)  # noqa: T201
+        first = _first_admin_link(store, url) if accounts else None
+        if first is not None:
+            print(f"First admin (once, within an hour): {first}", flush=True)  # noqa: T201
+        if open_browser:
+            webbrowser.open(first or url)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            timeout_graceful_shutdown=2,
+            server_header=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
+        )
+        with suppress(KeyboardInterrupt):  # how a labeler stops it: uvicorn has shut down by then
+            uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        listening.close()
+
+
+def _campaign(store: Store, name: str | None) -> Campaign:
+    """The one that is named, else the oldest: what work routes fall back on."""
+    held = store.campaigns()
+    if name is None and not held:
+        raise ValueError(
+            f"there is no campaign in {store.database.name} yet: `rlhf label CONFIG` makes one "
+            "over a run's responses, `rlhf import FILE --into STORE` one over a file"
+        )
+    campaign = held[0] if name is None else store.campaign(name)
+    if name is not None and campaign.mode != "rank":
+        raise ValueError(f"campaign {name!r} has the mode {campaign.mode!r}: this page ranks only")
+    return campaign
+
+
+def _always(visitor: Visitor) -> CurrentVisitor:
+    def current_visitor(_request: Request) -> Visitor:
+        return visitor
+
+    return current_visitor
+
+
+def _home(store: Store, *, named: bool) -> Callable[[Visitor, Request], str | None]:
+    """Where `/` leads: to the only campaign, else to the list of them."""
+
+    def home(visitor: Visitor, request: Request) -> str | None:
+        if named or "campaign" in request.query_params:
+            return None
+        open_to = [one for one in campaigns_of(store, visitor) if one.may_work]
+        if len(open_to) != 1:
+            return "/campaigns"
+        return f"/?campaign={quote(open_to[0].name, safe='')}"
+
+    return home
+
+
+def _mount(app: FastAPI, page: gr.Blocks, path: str, current_visitor: CurrentVisitor) -> None:
+    def signed_in(request: Request) -> str:
+        return current_visitor(request).labeler_id
+
     gr.mount_gradio_app(
         app,
-        ranking_page(found),
-        "/",
+        page,
+        path,
         auth_dependency=signed_in,
         footer_links=[],
         run_history=False,
@@ -76,73 +212,22 @@ def create_app(
         theme=THEME,
         head=HEAD,
     )
-    return app
 
 
-def serve(
-    store: Path | str,
-    campaign: str,
-    *,
-    labeler_id: str,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    open_browser: bool = True,
-    next_step: str = "",
-) -> None:
-    """Serves the ranking page until it is interrupted; prints its address once it can be opened.
-
-    Port 0 takes a free one. Raises ValueError for an address that others could reach, for a port
-    that is taken, and for all that `create_app` refuses.
-    """
-    listening = _listen(_loopback(host), port)
-    try:
-        app = create_app(store, campaign, labeler_id=labeler_id, next_step=next_step)
-        address, taken = listening.getsockname()[:2]
-        url = f"http://[{address}]:{taken}" if ":" in address else f"http://{address}:{taken}"
-        config = uvicorn.Config(
-            app, log_level="warning", timeout_graceful_shutdown=2, server_header=False
-        )
-        print(f"Ranking page: {url}", flush=True)  # noqa: T201
-        if open_browser:
-            webbrowser.open(url)
-        with suppress(KeyboardInterrupt):  # how a labeler stops it: uvicorn has shut down by then
-            uvicorn.Server(config).run(sockets=[listening])
-    finally:
-        listening.close()
+def _advice(bound: str, public_url: str | None) -> list[str]:
+    if is_loopback(bound):
+        return []
+    if public_url is None:
+        return [
+            f"It answers at {' and '.join(answered_hosts(bound))} only: --public-url names where "
+            "others find it."
+        ]
+    if not public_url.startswith("https:"):
+        return ["Passwords travel unencrypted without https: put a TLS proxy in front of it."]
+    return []
 
 
-def _ranking_campaign(store: Store, name: str) -> Campaign:
-    campaign = store.campaign(name)
-    if campaign.mode != "rank":
-        raise ValueError(f"campaign {name!r} has the mode {campaign.mode!r}: this page ranks only")
-    return campaign
-
-
-def _loopback(host: str) -> str:
-    try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise ValueError(
-            f"the ranking page does not open on {host!r}: it has no accounts yet, so anyone who "
-            "reaches it could rank. Use host 127.0.0.1, and from another machine a tunnel: "
-            "ssh -L 7860:127.0.0.1:7860 THIS_MACHINE"
-        )
-    return "127.0.0.1" if host == "localhost" else host
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(128)
-    except (OSError, OverflowError) as error:
-        listening.close()
-        raise ValueError(
-            f"port {port} on {host} cannot be used ({error}): stop what uses it, or take another "
-            "one (0 takes any that is free)"
-        ) from error
-    return listening
+def _first_admin_link(store: Path | str, url: str) -> str | None:
+    with Store(store) as opened, opened.database.writing() as db:
+        secret = invite_first_admin(db, time.time())
+    return None if secret is None else f"{url}/invitation#{secret}"

@@ -76,21 +76,39 @@ def clean(
 
 @app.command()
 def label(
-    config: ConfigFile,
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CONFIG]", help="The run's YAML file; not needed with --db."),
+    ] = None,
     overrides: Overrides = None,
     labeler: Annotated[
         str | None, typer.Option(help="Who ranks; by default a pseudonym made from your login.")
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 7860,
-    host: Annotated[str, typer.Option(help="Address to bind to.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to bind to; others than this machine need --accounts.")
+    ] = "127.0.0.1",
+    db: Annotated[
+        str | None, typer.Option(metavar="STORE", help="A path or database URL of rankings.")
+    ] = None,
+    campaign: Annotated[
+        str | None, typer.Option(help="With --db alone: the campaign; else people choose.")
+    ] = None,
+    accounts: Annotated[bool, typer.Option("--accounts", help="People sign in.")] = False,
+    public_url: Annotated[
+        str | None, typer.Option(help="Where people find it, as https://rank.example.org.")
+    ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="Address of a proxy whose X-Forwarded headers are believed."),
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
-    """Open the page where people rank the responses of a run."""
-    from pipelines.commands.label import label_command
+    """Open the pages where people answer: over a run's responses, or over a store."""
+    from pipelines.commands.label import Place, label_command
 
-    label_command(
-        config, overrides or [], labeler=labeler, host=host, port=port, open_browser=browser
-    )
+    place = Place(host, port, accounts, public_url, tuple(proxy or ()), browser)
+    label_command(config, overrides or [], db=db, campaign=campaign, labeler=labeler, place=place)
 
 
 @app.command()

@@ -42,7 +42,7 @@ def test_it_serves_on_a_free_port_prints_where_and_stops_when_interrupted(addres
     assert server.stdout is not None
     try:
         line = server.stdout.readline()
-        found = re.fullmatch(r"Ranking page: (http://127\.0\.0\.1:\d+)\n", line)
+        found = re.fullmatch(r"Labeling page: (http://127\.0\.0\.1:\d+)\n", line)
         assert found, line
         with urllib.request.urlopen(found[1]) as page:
             assert b"gradio" in page.read()
@@ -54,7 +54,7 @@ def test_it_serves_on_a_free_port_prints_where_and_stops_when_interrupted(addres
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org", ""])
 def test_an_address_that_others_can_reach_is_refused(address: str, host: str) -> None:
-    with pytest.raises(ValueError, match=r"no accounts yet.*ssh -L"):
+    with pytest.raises(ValueError, match=r"without accounts.*--accounts.*ssh -L"):
         serve(address, "replies", labeler_id="ada", host=host, port=0, open_browser=False)
 
 
