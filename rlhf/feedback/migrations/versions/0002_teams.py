@@ -245,7 +245,8 @@ def _turn_rankings_into_answers() -> None:
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":  # the numbers were copied, the counter was not
         op.execute(
-            "select setval('answers_number_seq', greatest((select max(number) from answers), 1))"
+            "select setval('answers_number_seq', coalesce(max(number), 1), count(*) > 0) "
+            "from answers"
         )
     append_recorded(connection)
     count_all(connection)
