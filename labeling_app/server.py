@@ -22,6 +22,7 @@ from labeling_app.page import HEAD, STATIC, THEME, ranking_page
 from labeling_app.routes import ranking_routes, store_failed
 from labeling_app.security import Wall
 from labeling_app.visitors import Visitor
+from rlhf.feedback.database import StoreUnavailableError
 from rlhf.feedback.store import Campaign, Store
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
@@ -57,6 +58,7 @@ def create_app(
     app = FastAPI(title="Ranking page", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(ranking_routes(opened, found, current_visitor, next_step))
     app.add_exception_handler(DBAPIError, store_failed)
+    app.add_exception_handler(StoreUnavailableError, store_failed)
     app.mount("/page", StaticFiles(directory=STATIC), name="page")
     # An empty list of origins, so that Gradio does not echo any origin with credentials.
     app.add_middleware(CORSMiddleware, allow_origins=[])
