@@ -6,6 +6,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError, DBAPIError
 
 from labeling_app.routes import store_failed
+from rlhf.feedback.database import StoreUnavailableError
 
 
 def add_refusals(app: FastAPI) -> None:
@@ -13,7 +14,8 @@ def add_refusals(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _not_as_asked)
     for kind in (UnicodeError, OverflowError, RecursionError, DataError):
         app.add_exception_handler(kind, _cannot_be_saved)
-    app.add_exception_handler(DBAPIError, store_failed)
+    for fault in (DBAPIError, StoreUnavailableError):
+        app.add_exception_handler(fault, store_failed)
 
 
 def _not_as_asked(_request: Request, error: Exception) -> JSONResponse:

@@ -63,12 +63,21 @@ def _explain(error: Exception) -> ExitCode:
     ):
         _say(f"{error.strerror}: {error.filename}")
         return ExitCode.MISTAKE
+    if _store_failed(error):
+        _say(str(error))
+        return ExitCode.UNEXPECTED
     if isinstance(error, ValueError | FloatingPointError) and _raised_by_us(error):
         _say(str(error))
         return ExitCode.MISTAKE
     _say(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     _say(f"This was not expected; the details are in {_write_details(error)}.")
     return ExitCode.UNEXPECTED
+
+
+def _store_failed(error: Exception) -> bool:
+    from rlhf.feedback.database import StoreUnavailableError  # here: `rlhf --help` needs no store
+
+    return isinstance(error, StoreUnavailableError)
 
 
 def _disk_is_full(error: BaseException | None) -> bool:

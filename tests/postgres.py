@@ -32,6 +32,7 @@ def running_server() -> Iterator[str | None]:
             if started is not None:
                 url, stop = started
                 try:
+                    _hurry(url)
                     yield url
                 finally:
                     stop()
@@ -39,6 +40,16 @@ def running_server() -> Iterator[str | None]:
         yield None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hurry(url: str) -> None:
+    """What a test has saved need not survive a power cut."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(f"alter system set {setting} = off".encode())
+        connection.execute("select pg_reload_conf()")
 
 
 def _from_wheel(folder: Path) -> tuple[str, Callable[[], object]] | None:

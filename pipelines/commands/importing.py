@@ -15,7 +15,8 @@ def import_command(file: Path, into: str, *, form: str | None, campaign: str | N
     typer.echo(imported.summary())
     with Store(into) as store:
         report = save_import(store, campaign or file.name.split(".")[0], imported)
+        name = store.database.name  # without the password of a URL
     typer.echo(
-        f"campaign {report.campaign} in {into}: {report.items_added:,} items and "
+        f"campaign {report.campaign} in {name}: {report.items_added:,} items and "
         f"{report.rankings_added:,} rankings added, {report.already_there:,} were there"
     )

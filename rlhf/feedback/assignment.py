@@ -128,8 +128,8 @@ def release_expired(db: Connection, campaign: Campaign, moment: float) -> None:
     """
     due = _due(campaign, moment).order_by(assignments.c.item_id)
     rows = db.execute(due.with_for_update(skip_locked=True)).all()
-    for item_id, labeler_id in rows:
-        mine = _assignment(item_id, labeler_id)
+    for row in rows:
+        mine = _assignment(row.item_id, row.labeler_id)
         db.execute(update(assignments).where(mine).values(state="expired"))
     count_places(db, [row.item_id for row in rows])
 

@@ -66,7 +66,7 @@ class Database:
         except Exception:
             self.engine.dispose()
             raise
-        self._reader = self.engine.execution_options(**_READING)
+        self._reader = reading_engine(self.engine)
 
     @property
     def name(self) -> str:
@@ -81,7 +81,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
+        """A transaction that only reads, and sees the store as it was at one moment."""
         with faults_explained(), self._reader.begin() as connection:
             yield connection
 
@@ -159,6 +159,13 @@ def open_engine(url: URL) -> Engine:
         ) from error
 
 
+def reading_engine(engine: Engine) -> Engine:
+    """The engine with transactions that only read, each from one moment."""
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return engine.execution_options(**_READING)
+
+
 def _set_pragmas(connection: object, _record: object) -> None:
     connection.isolation_level = None  # type: ignore[attr-defined]
     cursor = connection.cursor()  # type: ignore[attr-defined]
@@ -174,7 +181,7 @@ def _begin(connection: Connection) -> None:
 
 def version_of(engine: Engine) -> str | None:
     """The version of the tables; None where there are none yet."""
-    with engine.execution_options(**_READING).connect() as connection:
+    with reading_engine(engine).connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
         found = connection.exec_driver_sql("select version_num from alembic_version").scalar()
@@ -230,3 +237,10 @@ def insert_new(db: Connection, table: Table, rows: Sequence[Json]) -> int:
     key = next(iter(table.primary_key))
     saved = insert(table).on_conflict_do_nothing().returning(key)  # drivers tell no row count
     return sum(db.execute(saved, row).first() is not None for row in rows)
+
+
+def insert_missing(db: Connection, table: Table, rows: Sequence[Json]) -> None:
+    """What `insert_new` does, for many rows at once and uncounted."""
+    insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+    if rows:
+        db.execute(insert(table).on_conflict_do_nothing().inline(), list(rows))

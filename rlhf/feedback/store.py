@@ -6,7 +6,7 @@ passed in by simulations, so that a simulated campaign repeats exactly.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, and_, func, select
 
 from rlhf.data.identity import Json, canonical, content_id
 from rlhf.data.records import Demonstration, Ranking
-from rlhf.feedback import answering, assignment, campaigns
+from rlhf.feedback import answering, assignment, campaigns, withdrawal
 from rlhf.feedback.answering import Answer
 from rlhf.feedback.assignment import Task, shown_order
 from rlhf.feedback.campaigns import Campaign, Change, Item
@@ -24,6 +24,8 @@ from rlhf.feedback.modes import Judgement
 from rlhf.feedback.recording import record
 from rlhf.feedback.schema import answers, assignments, items, tallies
 from rlhf.feedback.schema import campaigns as campaign_table
+from rlhf.feedback.verifying import Verified, verify
+from rlhf.feedback.withdrawal import Withdrawn
 
 __all__ = ["Campaign", "Change", "Item", "Judgement", "Progress", "Store", "Task", "shown_order"]
 
@@ -281,6 +283,19 @@ class Store:
         """
         with self.database.writing() as db:
             return record(db, campaign.id, list(given))
+
+    def withdraw(self, labeler_id: str) -> Withdrawn:
+        """Takes a person's consent back: deletes what they said and their login for good, and notes
+        it in the log. ValueError for a labeler who is not there.
+        """
+        with self.database.writing() as db:
+            done = withdrawal.withdraw(db, labeler_id, time.time())
+        return replace(done, wiped=withdrawal.wipe(self.database))
+
+    def verify(self) -> Verified:
+        """Checks the log, and that the answers are those that were saved."""
+        with self.database.reading() as db:
+            return verify(db)
 
     # What was gathered
 

@@ -45,10 +45,11 @@ def _widen_campaigns() -> None:
 
 def _widen_items() -> None:
     op.add_column("items", sa.Column("kind", sa.String(10), nullable=False, server_default="work"))
-    with op.batch_alter_table("items") as items:
-        items.add_column(
-            sa.Column("of_item", sa.Integer, sa.ForeignKey("items.id", name="items_of_item_fkey"))
-        )
+    # In words: a batch would drop the table, which SQLite refuses while rows point to it.
+    op.execute(
+        "alter table items add column of_item integer "
+        "constraint items_of_item_fkey references items (id)"
+    )
     op.add_column("items", sa.Column("expected", sa.JSON))
     op.add_column("items", sa.Column("priority", sa.Float, nullable=False, server_default="0"))
     op.add_column("items", sa.Column("taken", sa.Integer, nullable=False, server_default="0"))
@@ -245,7 +246,8 @@ def _turn_rankings_into_answers() -> None:
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":  # the numbers were copied, the counter was not
         op.execute(
-            "select setval('answers_number_seq', greatest((select max(number) from answers), 1))"
+            "select setval('answers_number_seq', coalesce(max(number), 1), count(*) > 0) "
+            "from answers"
         )
     append_recorded(connection)
     count_all(connection)
