@@ -11,3 +11,5 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
     OMP_NUM_THREADS="1",
 )
+
+pytest_plugins = ["postgres"]
