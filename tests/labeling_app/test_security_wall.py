@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
@@ -146,12 +147,12 @@ def test_broken_bodies_are_refused(team: Team) -> None:
             assert reply.status_code < 500, (path, body[:40], reply.text[:200])
             if reply.status_code >= 400:
                 assert isinstance(reply.json()["detail"], str), (path, body[:40])
-    deep: dict[str, Any] = {}
-    for _ in range(3000):
-        deep = {"a": deep} if len(str(deep)) < 10_000 else deep
     found = client.post("/api/next").json()["item"]
-    reply = client.post("/api/submit", json={**ranked(found, "x"), "answer": deep})
-    assert reply.status_code == 422
+    for depth in (100, 900, 3000):
+        answer = '{"a":' * depth + "1" + "}" * depth
+        body = json.dumps({**ranked(found, str(uuid4())), "answer": "?"}).replace('"?"', answer)
+        reply = client.post("/api/submit", content=body, headers=headers)
+        assert 400 <= reply.status_code < 500, (depth, reply.text)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +179,11 @@ def test_writes_with_a_cookie_must_come_from_our_pages(
     with TestClient(team.app, base_url=ORIGIN) as client:
         client.cookies.set("rlhf", team.secrets["labeler"])
         assert client.post("/api/next", headers=headers).status_code == status
-        for method in ("PATCH", "DELETE"):
-            reply = client.request(method, f"/api/accounts/{team.ids['other']}", headers=headers)
-            assert (reply.status_code == 403) == (status == 403) or reply.status_code == 405
+        client.cookies.set("rlhf", team.secrets["admin"])
+        mine = f"/api/accounts/{team.ids['other']}"
+        assert client.patch(mine, json={"active": True}, headers=headers).status_code == status
+        ended = client.delete(f"{mine}/campaigns?campaign=open", headers=headers)
+        assert ended.status_code == status
 
 
 def test_a_token_needs_no_origin_and_shuts_out_the_cookie(team: Team) -> None:
@@ -247,14 +250,17 @@ def test_guessing_is_slowed_down_and_says_for_how_long(team: Team) -> None:
     team.join(name)
     body = {"login": f"{name}@example.org", "password": "wrong wrong wrong"}
     statuses = []
-    for number in range(6):
+    for number in range(15):  # a slow machine may be past the first waits of 1 and 2 seconds
         client = TestClient(
             team.app, base_url=ORIGIN, client=(f"10.2.{number}.1", 1), headers={"Origin": ORIGIN}
         )
         reply = client.post("/api/login", json=body)
         statuses.append(reply.status_code)
-    assert statuses == [401] * 5 + [429]
-    assert 1 <= int(reply.headers["retry-after"]) <= 2
+        if reply.status_code == 429:
+            break
+    assert statuses[:5] == [401] * 5
+    assert statuses[-1] == 429
+    assert 1 <= int(reply.headers["retry-after"]) <= 900
     assert client.post("/api/login", json={**body, "password": PASSWORD}).status_code == 429
 
 
