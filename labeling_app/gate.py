@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from labeling_app.visitors import CurrentVisitor, Role, Visitor
 
-# The application's own scripts and styles; they hold no data.
-OPEN_PAGES = ("/sign-in", "/invitation", "/favicon.ico")
+# Pages for those who are not signed in yet, and our scripts and styles, which hold no data.
+OPEN_PAGES = ("/sign-in", "/invitation")
 OPEN_FOLDERS = ("/api/", "/page/")
 FOR_ROLES: dict[str, Role] = {"/lead": "lead", "/people": "lead"}
 

@@ -13,6 +13,8 @@ from fastapi.responses import HTMLResponse
 from labeling_app.people_texts import PEOPLE_TEXTS
 from rlhf.feedback.passwords import LONGEST, SHORTEST
 
+_SAID = "<p id='said' role='status' aria-live='polite'></p>"  # what happened, or why it did not
+
 
 def people_pages(*, with_accounts: bool) -> APIRouter:
     """The routes of the pages; without accounts there is only the list of campaigns."""
@@ -129,7 +131,7 @@ def _page(title: str, script: str, body: str, *, signed_in: bool = False) -> str
         "<link rel='icon' href='data:,'><link rel='stylesheet' href='/page/people.css'>"
         f"<script type='application/json' id='texts'>{texts}</script>"
         f"<script type='module' src='/page/{script}.js'></script></head><body>{header}"
-        f"<main>{body}<p id='said' role='status' aria-live='polite'></p>"
+        f"<main>{body}{_SAID if signed_in else ''}"
         f"<noscript><p>{_t('needs_script')}</p></noscript></main></body></html>"
     )
 
@@ -139,7 +141,7 @@ def _t(key: str) -> str:
 
 
 def _card(body: str) -> str:
-    return f"<div class='card'>{body}</div>"
+    return f"<div class='card'>{body}{_SAID}</div>"
 
 
 def _section(title: str, body: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 
 from labeling_app import people_bodies as bodies
-from labeling_app.desk import Desk, browser_of, refusals
+from labeling_app.front_desk import FrontDesk, browser_of, refusals
 from labeling_app.sign_in_routes import ListedId
 from labeling_app.visitors import ROLES, CurrentVisitor, Role, Visitor, by_browser, only
 from rlhf.feedback import invitations, passwords, people, sessions
@@ -15,7 +15,7 @@ from rlhf.feedback.store import Store
 LabelerId = Annotated[bodies.Pseudonym, Path()]
 
 
-def account_routes(desk: Desk) -> APIRouter:
+def account_routes(desk: FrontDesk) -> APIRouter:
     """The routes under `/api/accounts`: leads see pseudonyms, admins logins too."""
     router = APIRouter(prefix="/api/accounts", tags=["people"])
     database = desk.store.database
@@ -90,7 +90,7 @@ def account_routes(desk: Desk) -> APIRouter:
     return router
 
 
-def invitation_routes(desk: Desk) -> APIRouter:
+def invitation_routes(desk: FrontDesk) -> APIRouter:
     """The routes under `/api/invitations`. Whoever holds a link may look at it and accept it."""
     router = APIRouter(prefix="/api/invitations", tags=["people"])
     database = desk.store.database

@@ -18,7 +18,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
 
 from labeling_app.api_description import describe
-from labeling_app.desk import Desk
+from labeling_app.front_desk import FrontDesk
 from labeling_app.gate import Gate
 from labeling_app.labelers import check_labeler_id
 from labeling_app.listening import (
@@ -79,7 +79,7 @@ def create_app(
     add_refusals(app)
     if machine is None:
         secure = origin is not None and origin.startswith("https:")
-        desk = Desk(opened, Sessions(opened.database, secure=secure), origin)
+        desk = FrontDesk(opened, Sessions(opened.database, secure=secure), origin)
         current_visitor: CurrentVisitor = desk.sessions.visitor
         for routes in (sign_in_routes, session_routes, account_routes, invitation_routes):
             app.include_router(routes(desk))

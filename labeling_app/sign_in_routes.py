@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 
 from labeling_app import people_bodies as bodies
-from labeling_app.desk import Desk, address_of, browser_of, refusals
+from labeling_app.front_desk import FrontDesk, address_of, browser_of, refusals
 from labeling_app.visitors import Visitor, by_browser
 from rlhf.feedback import passwords, people, sessions
 from rlhf.feedback.audit import Entry, append
@@ -18,7 +18,7 @@ ListedId = Annotated[str, Path(pattern="^[0-9a-f]{16}$", examples=["9f86d081884c
 _ENDED = "it is not there, or it has ended already."
 
 
-def sign_in_routes(desk: Desk) -> APIRouter:
+def sign_in_routes(desk: FrontDesk) -> APIRouter:
     """The routes under `/api` for signing in and out, and for one's password."""
     router = APIRouter(prefix="/api", tags=["people"])
     database = desk.store.database
@@ -82,7 +82,7 @@ def sign_in_routes(desk: Desk) -> APIRouter:
     return router
 
 
-def session_routes(desk: Desk) -> APIRouter:
+def session_routes(desk: FrontDesk) -> APIRouter:
     """The routes under `/api` that list and end sessions and tokens, and make tokens."""
     router = APIRouter(prefix="/api", tags=["people"])
     database = desk.store.database
@@ -172,7 +172,9 @@ def session_routes(desk: Desk) -> APIRouter:
     return router
 
 
-def _only_own_or_governed(desk: Desk, me: Visitor, owner: str, *, hidden: bool = False) -> None:
+def _only_own_or_governed(
+    desk: FrontDesk, me: Visitor, owner: str, *, hidden: bool = False
+) -> None:
     """Lets admins at what is anyone's, and leads at what is a program's; 403, or 404 where not even
     its being there is to be told.
     """

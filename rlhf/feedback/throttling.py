@@ -58,16 +58,19 @@ def attempt(db: Connection, keys: tuple[Key, ...], moment: float) -> float:
     old = throttles.c.blocked_until < moment - FORGOTTEN_AFTER_SECONDS
     db.execute(delete(throttles).where(old))
     names = sorted(key.name for key in keys)
+    for name in names:
+        _ensure(db, name, moment)
+    # Locked in one order before they are read, so that attempts at once are counted one by one.
     query = select(throttles).where(throttles.c.key.in_(names)).order_by(throttles.c.key)
     held = {row.key: row for row in db.execute(query.with_for_update()).all()}
     waits: list[float] = [row.blocked_until - moment for row in held.values()]
-    if max(waits, default=0.0) > 0:
+    if max(waits) > 0:
         return max(waits)
     for key in sorted(keys, key=lambda key: key.name):
-        failures = _count(db, key.name, 1 if key.name not in held else held[key.name].failures + 1)
+        failures = held[key.name].failures + 1
         until = moment + block_seconds(failures, key.free)
         mine = throttles.c.key == key.name
-        db.execute(update(throttles).where(mine).values(blocked_until=until))
+        db.execute(update(throttles).where(mine).values(failures=failures, blocked_until=until))
     return 0.0
 
 
@@ -81,16 +84,13 @@ def succeeded(db: Connection, login: Key, address: Key, moment: float) -> None:
     db.execute(delete(throttles).where(throttles.c.key == address.name, throttles.c.failures < 1))
 
 
-def _count(db: Connection, key: str, failures: int) -> int:
-    """Saves the count; where another attempt has made the row at the same time, adds to theirs."""
-    mine = throttles.c.key == key
-    if failures == 1:
-        try:
-            with db.begin_nested():
-                row = {"key": key, "failures": 1, "blocked_until": 0.0}
-                db.execute(insert(throttles).values(**row))
-        except IntegrityError:
-            db.execute(update(throttles).where(mine).values(failures=throttles.c.failures + 1))
-    else:
-        db.execute(update(throttles).where(mine).values(failures=failures))
-    return int(db.execute(select(throttles.c.failures).where(mine)).scalar_one())
+def _ensure(db: Connection, name: str, moment: float) -> None:
+    """Makes the row of a key where there is none; another attempt may do so at the same time."""
+    if db.execute(select(throttles.c.key).where(throttles.c.key == name)).first() is not None:
+        return
+    try:
+        with db.begin_nested():
+            row = {"key": name, "failures": 0, "blocked_until": moment}
+            db.execute(insert(throttles).values(**row))
+    except IntegrityError:
+        return

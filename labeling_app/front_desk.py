@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Desk:
+class FrontDesk:
     """Where accounts are dealt with. `origin` is that of the public URL, where there is one."""
 
     store: Store
