@@ -12,7 +12,6 @@ import gradio as gr
 from labeling_app import markup
 from labeling_app.rendering import inert_markdown
 from labeling_app.texts import TEXTS
-from rlhf.feedback.store import Campaign
 
 STATIC = Path(__file__).parent / "static"
 TURN_SLOTS = 10  # the latest turns; what lies further back is shown as plain text
@@ -30,13 +29,13 @@ THEME = gr.themes.Base(font=_FONT, font_mono=_MONO)
 _START = "import(new URL('page/ranking.js', document.baseURI)).then(m => m.start(trigger))"
 
 
-def ranking_page(campaign: Campaign) -> gr.Blocks:
+def ranking_page() -> gr.Blocks:
     """The blocks of the page; they hold no labeler's data and run no event on the server."""
     with gr.Blocks(title=TEXTS["title"], analytics_enabled=False) as page:
         _html(markup.header(), "header")
         with gr.Column(elem_id="guidelines"):
             _html(markup.guidelines_head(), "guidelines-head")
-            _markdown("guidelines-text", campaign.guidelines or TEXTS["no_guidelines"])
+            _markdown("guidelines-text")
         slots = [slot for bank in (0, 1) for slot in _bank(bank)]
         _html(markup.end(), "end")
         _html(markup.dock(), "dock")

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES = 384 * 1024  # the longest text that a labeler can write, escaped as JSON
 SAFE_METHODS = ("GET", "HEAD")
 # Gradio compiles its templates and its browser-side events, hence 'unsafe-eval'; the rest keeps
 # a text that got through from loading, sending or framing anything.

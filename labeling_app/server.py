@@ -22,7 +22,7 @@ from labeling_app.page import HEAD, STATIC, THEME, ranking_page
 from labeling_app.routes import ranking_routes, store_failed
 from labeling_app.security import Wall
 from labeling_app.visitors import Visitor
-from rlhf.feedback.store import Campaign, Store
+from rlhf.feedback.store import Store
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
@@ -30,15 +30,15 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 def create_app(
     store: Path | str, campaign: str, *, labeler_id: str, next_step: str = ""
 ) -> FastAPI:
-    """The app that lets `labeler_id` rank the items of `campaign` in `store`.
+    """The app that lets `labeler_id` work on the items of `campaign` in `store`.
 
     `next_step` is the command shown at the end. Raises ValueError where the campaign does not
-    exist or asks for something else than a ranking, or the id cannot be a labeler's.
+    exist, or the id cannot be a labeler's.
     """
     check_labeler_id(labeler_id)
     opened = Store(store)
     try:
-        found = _ranking_campaign(opened, campaign)
+        found = opened.campaign(campaign)
     except ValueError:
         opened.close()
         raise
@@ -63,7 +63,7 @@ def create_app(
     app.add_middleware(Wall, hosts=LOOPBACK_NAMES)
     gr.mount_gradio_app(
         app,
-        ranking_page(found),
+        ranking_page(),
         "/",
         auth_dependency=signed_in,
         footer_links=[],
@@ -109,13 +109,6 @@ def serve(
             uvicorn.Server(config).run(sockets=[listening])
     finally:
         listening.close()
-
-
-def _ranking_campaign(store: Store, name: str) -> Campaign:
-    campaign = store.campaign(name)
-    if campaign.mode != "rank":
-        raise ValueError(f"campaign {name!r} has the mode {campaign.mode!r}: this page ranks only")
-    return campaign
 
 
 def _loopback(host: str) -> str:
