@@ -125,9 +125,7 @@ def _needs_consent(desk: Desk) -> bool:
     return not desk.store.has_consented(desk.campaign, desk.labeler_id)
 
 
-def _campaign_routes(
-    router: APIRouter, at_campaign: Callable[..., Desk], next_step: str
-) -> None:
+def _campaign_routes(router: APIRouter, at_campaign: Callable[..., Desk], next_step: str) -> None:
     at = Depends(at_campaign)
 
     @router.get("/campaign", response_model=None)

@@ -200,9 +200,7 @@ class Store:
             until = moment + campaign.settings.lease_minutes * 60
             assignment.extend(db, labeler_id, item_ids, until)
 
-    def task(
-        self, item_id: int, labeler_id: str, campaign: Campaign | None = None
-    ) -> Task | None:
+    def task(self, item_id: int, labeler_id: str, campaign: Campaign | None = None) -> Task | None:
         """An item that this labeler was given before, as they saw it; None where they were not, or
         not for this campaign.
         """

@@ -193,7 +193,7 @@ def test_the_mouse_ranks_clears_submits_and_keys_go_on_from_there(visit: Any) ->
     site.card("B").get_by_text("1", exact=True).click()
     site.card("A").get_by_text("1", exact=True).click()
     assert site.order() == "A = B"
-    site.card("A").get_by_role("button", name="Clear rank").click()
+    site.card("A").get_by_role("button", name="Clear").click()
     assert site.order() == "B still to rank: A"
     site.card("A").get_by_text("2", exact=True).click()
     site.page.get_by_role("button", name="None is acceptable").click()
@@ -257,8 +257,8 @@ def test_skipping_asks_why_saves_nothing_and_the_end_says_what_is_next(visit: An
     site.press("2", "1", "Enter")
     site.page.wait_for_selector("#end .over:not([hidden])")
     ending = site.page.locator("#end").inner_text()
-    assert "You ranked one item" in ending
-    assert "1 of 2 rankings are still wanted" in ending
+    assert "You answered one item" in ending
+    assert "1 of 2 answers are still wanted" in ending
     assert "rlhf run it" in ending
     assert not site.page.locator("#dock").is_visible()
 
@@ -278,7 +278,7 @@ def test_a_failed_save_keeps_the_ranking_and_a_lost_answer_is_saved_once(visit: 
     site.press("1", "2", "Enter")
     failure = site.page.locator("#dock .failure")
     failure.get_by_text("Not saved").wait_for()
-    assert "Your ranking is still here" in failure.inner_text()
+    assert "Your answer is still here" in failure.inner_text()
     assert site.order() == "A > B"
     failure.get_by_role("button", name="Try again").click()
     site.page.wait_for_function("!document.body.classList.contains('saving')")
@@ -437,5 +437,5 @@ def test_two_labelers_work_side_by_side_and_leave_each_their_own(visit: Any, bro
     site.until_saved(1)
     site.press("1", "1", "Enter")
     site.page.wait_for_selector("#end .over:not([hidden])")
-    assert "All 3 rankings" in site.page.locator("#end").inner_text()
+    assert "All 3 answers" in site.page.locator("#end").inner_text()
     assert sorted(ranking.labeler_id for ranking in site.rankings()) == ["ada", "ada", "bo"]
