@@ -38,11 +38,11 @@ def ranking_page() -> gr.Blocks:
     with gr.Blocks(title=TEXTS["mode_rank"], analytics_enabled=False) as page:
         _html(markup.header(), "header")
         _html(markup.banner(), "banner")
-        with gr.Column(elem_id="guidelines", elem_classes="beside"):
+        with gr.Column(elem_id="guidelines"):
             _html(markup.guidelines_head(), "guidelines-head")
             guidelines = _markdown("guidelines-text")
             _html(markup.guidelines_foot(), "guidelines-foot")
-        _html(markup.own_answers(), "mine", "beside")
+        _html(markup.own_answers(), "mine")
         slots = [guidelines, *(slot for bank in (0, 1) for slot in _bank(bank))]
         _html(markup.end(), "end")
         _html(markup.dock(), "dock")
@@ -82,12 +82,11 @@ def _markdown(elem_id: str) -> gr.Markdown:
     )
 
 
-def _html(template: str, elem_id: str, elem_classes: str = "") -> gr.HTML:
+def _html(template: str, elem_id: str) -> gr.HTML:
     """Our own markup, the same for every item; it never takes a value."""
     return gr.HTML(
         html_template=template,
         elem_id=elem_id,
-        elem_classes=elem_classes,
         apply_default_css=False,
         js_on_load=None,
     )

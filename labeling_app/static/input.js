@@ -88,6 +88,6 @@ function keydown(event, page) {
 function leaveField(target, page) {
   if (!target.closest(TYPING)) return false;
   target.blur();
-  page.refocus();
+  if (!page.board?.editor) page.refocus();
   return true;
 }
