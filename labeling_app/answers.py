@@ -1,42 +1,97 @@
-"""What the page sends, checked: nothing from a browser is believed."""
+"""What the page sends, checked (nothing from a browser is believed), and what it is told."""
 
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from labeling_app.rendering import inert_markdown
-from rlhf.data.identity import Json
+from rlhf.data.identity import Json, canonical, content_id
+from rlhf.data.records import Demonstration, Prompt, Ranking
+from rlhf.feedback.answering import MAX_DRAFT_CHARACTERS
+from rlhf.feedback.assignment import COPY
 from rlhf.feedback.modes import MAX_RESPONSES
-from rlhf.feedback.store import Progress, Task
+from rlhf.feedback.store import Campaign, Change, Progress, Task
+
+MAX_ITEMS_IN_HAND = 20
+MAX_TITLE_CHARACTERS = 90
+HEARTBEAT_SECONDS = 60.0  # at most; leases that are short are renewed more often
 
 
-class SubmittedAnswer(BaseModel):
+def _without_nul(text: str) -> str:
+    return text.replace("\x00", "\ufffd").strip()  # PostgreSQL holds no NUL
+
+
+def _of_a_size(draft: Json) -> Json:
+    if len(canonical(draft)) > MAX_DRAFT_CHARACTERS:
+        raise ValueError(f"a draft has at most {MAX_DRAFT_CHARACTERS} characters")
+    return draft
+
+
+Number = Annotated[int, Field(ge=0, lt=2**31)]  # what PostgreSQL can count
+Words = Annotated[str, AfterValidator(_without_nul)]
+
+
+class _Sent(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class SubmittedAnswer(_Sent):
     """An answer as sent: `answer` is what the item's mode asks for (`rlhf.feedback.modes`).
 
     `duration_seconds` is the time for which the item was in view.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
     submission_id: UUID = Field(strict=False)
-    item_id: int
+    item_id: Number
     answer: Json
     duration_seconds: float = Field(ge=0, le=86_400, allow_inf_nan=False)
-    rationale: str = Field(default="", max_length=4_000)
+    rationale: Words = Field(default="", max_length=4_000)
 
 
-class SkipAnswer(BaseModel):
+class SkipAnswer(_Sent):
     """An item that a labeler passes on, with a reason or without one."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    item_id: int
-    reason: str = Field(default="", max_length=1_000)
+    item_id: Number
+    reason: Words = Field(default="", max_length=1_000)
 
 
-def task_json(task: Task) -> Json:
+class FlaggedItem(_Sent):
+    """Something wrong with an item, told to the lead; `kind` as in `answering.FLAG_KINDS`."""
+
+    item_id: Number
+    kind: str
+    note: Words = Field(default="", max_length=1_000)
+
+
+class SavedDraft(_Sent):
+    """What a labeler has begun to answer, in the page's own form."""
+
+    item_id: Number
+    draft: Annotated[Json, AfterValidator(_of_a_size)]
+
+
+class ItemsInHand(_Sent):
+    """The items that a labeler still has before them."""
+
+    item_ids: list[Number] = Field(max_length=MAX_ITEMS_IN_HAND)
+
+
+class Consent(_Sent):
+    """The version of the guidelines that a labeler accepts."""
+
+    guidelines_version: Number
+
+
+class Told(_Sent):
+    """The version of the campaign up to which a labeler has read of the changes."""
+
+    version: Number
+
+
+def task_json(task: Task, votes: list[Ranking] | None = None) -> Json:
     """What the browser may know of a task: ids and texts, in this labeler's order; no model names,
-    and nothing that tells a check from work.
+    and nothing that tells a check from work. `votes` are shown as orders, without who gave them.
 
     Raises ValueError where the item has more responses than the page has letters.
     """
@@ -45,18 +100,90 @@ def task_json(task: Task) -> Json:
             f"item {task.item_id} has {len(task.responses)} responses; the page shows up to "
             f"{MAX_RESPONSES}: add the item again with fewer"
         )
-    return {
+    names = {real: name for name, real in names_of_copies(task).items()}
+    row: Json = {
         "item_id": task.item_id,
         "mode": task.mode,
         "turns": [{"role": turn.role, **_text(turn.content)} for turn in task.prompt.messages],
-        "responses": [{"id": response.id, **_text(response.text)} for response in task.responses],
+        "responses": [
+            {"id": names.get(response.id, response.id), **_text(response.text)}
+            for response in task.responses
+        ],
         "draft": task.draft,
     }
+    if votes is not None:
+        row["votes"] = [[list(group) for group in vote.groups] for vote in votes]
+    return row
 
 
 def _text(text: str) -> Json:
     return {"text": text, "markdown": inert_markdown(text)}
 
 
-def progress_json(progress: Progress) -> Json:
-    return {"mine": progress.mine, "done": progress.done, "wanted": progress.wanted}
+def names_of_copies(task: Task) -> dict[str, str]:
+    """Name on the wire -> id, for responses that a check shows twice: their ids would tell."""
+    return {content_id("response", one): one for one in task.shown if one.endswith(COPY)}
+
+
+def renamed(value: Any, names: dict[str, str]) -> Any:
+    """A JSON value with other names for responses, in keys and in values."""
+    if not names:
+        return value
+    if isinstance(value, dict):
+        return {names.get(key, key): renamed(one, names) for key, one in value.items()}
+    if isinstance(value, list):
+        return [renamed(one, names) for one in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+def answer_json(answer: Ranking | Demonstration) -> Json:
+    """An answer in the form in which its mode was sent it."""
+    if isinstance(answer, Demonstration):
+        return {"text": answer.text}
+    none, details = answer.none_acceptable, answer.details
+    better = answer.groups[0][0] if len(answer.groups) > 1 else None
+    match answer.mode:
+        case "compare":
+            return {"better": better, "strength": details["strength"], "both_bad": none}
+        case "evaluate":
+            return {"better": better, "both_bad": none}
+        case "rate":
+            return {"ratings": details["ratings"], "flags": details.get("flags", {})}
+        case _:
+            ranks = {response: level + 1 for response, level in answer.positions().items()}
+            return {"ranks": ranks, "none_acceptable": none}
+
+
+def own_answer_json(item_id: int, answer: Ranking | Demonstration, prompt: Prompt) -> Json:
+    """One line of a labeler's own answers."""
+    words = " ".join(prompt.text.split())
+    cut = words if len(words) <= MAX_TITLE_CHARACTERS else f"{words[: MAX_TITLE_CHARACTERS - 1]}…"
+    return {"item_id": item_id, "answered_at": answer.submitted_at, "title": cut}
+
+
+def change_json(change: Change) -> Json:
+    """A change of the campaign as its labelers are told of it."""
+    return {
+        "version": change.version,
+        "at": change.changed_at,
+        "note": change.note,
+        "guidelines_changed": change.guidelines_changed,
+    }
+
+
+def progress_json(progress: Progress, campaign: Campaign) -> Json:
+    """How far the campaign is. Where checks are mixed in they count like work, or the count that
+    stands still would tell them: the figures are scaled by the share of checks to be expected.
+    """
+    settings = campaign.settings
+    shares = settings.gold_share + settings.repeat_share + settings.identical_share
+    scale = 1 / (1 - min(shares, 0.9))
+    others = progress.done - (progress.mine - progress.checks)
+    wanted = round(progress.wanted * scale)
+    done = min(round(others * scale) + progress.mine, wanted)
+    return {"mine": progress.mine, "done": done, "wanted": wanted}
+
+
+def heartbeat_seconds(campaign: Campaign) -> float:
+    """How often the page says that it is still at an item: three times in a lease."""
+    return min(HEARTBEAT_SECONDS, campaign.settings.lease_minutes * 60 / 3)

@@ -10,9 +10,7 @@ from pathlib import Path
 import gradio as gr
 
 from labeling_app import markup
-from labeling_app.rendering import inert_markdown
 from labeling_app.texts import TEXTS
-from rlhf.feedback.store import Campaign
 
 STATIC = Path(__file__).parent / "static"
 TURN_SLOTS = 10  # the latest turns; what lies further back is shown as plain text
@@ -24,23 +22,31 @@ LATEX = [
 _FONT = ["Inter", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 # A stylesheet of our own: Gradio would rewrite the selectors of one passed as `css`.
-HEAD = '<link rel="stylesheet" href="page/ranking.css">'
+HEAD = (
+    '<link rel="stylesheet" href="page/ranking.css">'
+    '<script type="module" src="page/theme.js"></script>'
+)
 THEME = gr.themes.Base(font=_FONT, font_mono=_MONO)
 
 _START = "import(new URL('page/ranking.js', document.baseURI)).then(m => m.start(trigger))"
 
 
-def ranking_page(campaign: Campaign) -> gr.Blocks:
-    """The blocks of the page; they hold no labeler's data and run no event on the server."""
-    with gr.Blocks(title=TEXTS["title"], analytics_enabled=False) as page:
+def ranking_page() -> gr.Blocks:
+    """The blocks of the page; they hold no campaign's or labeler's data, and run no event on the
+    server.
+    """
+    with gr.Blocks(title=TEXTS["mode_rank"], analytics_enabled=False) as page:
         _html(markup.header(), "header")
+        _html(markup.banner(), "banner")
         with gr.Column(elem_id="guidelines"):
             _html(markup.guidelines_head(), "guidelines-head")
-            _markdown("guidelines-text", campaign.guidelines or TEXTS["no_guidelines"])
-        slots = [slot for bank in (0, 1) for slot in _bank(bank)]
+            guidelines = _markdown("guidelines-text")
+            _html(markup.guidelines_foot(), "guidelines-foot")
+        _html(markup.own_answers(), "mine")
+        slots = [guidelines, *(slot for bank in (0, 1) for slot in _bank(bank))]
         _html(markup.end(), "end")
         _html(markup.dock(), "dock")
-        _html(markup.skip_dialog() + markup.keys_dialog(), "dialogs")
+        _html(markup.dialogs(), "dialogs")
         bridge = gr.HTML(html_template="<i hidden></i>", js_on_load=_START, elem_id="bridge")
         filled = bridge.change(
             fn=None, js="() => window.rankingTexts()", outputs=slots, show_progress="hidden"
@@ -54,6 +60,7 @@ def _bank(bank: int) -> list[gr.Markdown]:
         with gr.Column(elem_id=f"conversation-{bank}", elem_classes="conversation"):
             _html('<pre class="earlier" hidden></pre>', f"earlier-{bank}")
             turns = [_markdown(f"turn-{bank}-{index}") for index in range(TURN_SLOTS)]
+        _html(markup.votes(), f"votes-{bank}")
         with gr.Column(elem_classes="cards"):
             texts = []
             for letter in markup.LETTERS:
@@ -61,12 +68,13 @@ def _bank(bank: int) -> list[gr.Markdown]:
                     _html(markup.card_head(bank, letter), f"head-{bank}-{letter}")
                     texts.append(_markdown(f"text-{bank}-{letter}"))
                     _html(markup.card_foot(), f"foot-{bank}-{letter}")
+            _html(markup.editor(bank), f"editor-{bank}")
     return turns + texts
 
 
-def _markdown(elem_id: str, text: str = "") -> gr.Markdown:
+def _markdown(elem_id: str) -> gr.Markdown:
     return gr.Markdown(
-        inert_markdown(text),
+        "",
         elem_id=elem_id,
         sanitize_html=True,
         line_breaks=True,
@@ -77,5 +85,8 @@ def _markdown(elem_id: str, text: str = "") -> gr.Markdown:
 def _html(template: str, elem_id: str) -> gr.HTML:
     """Our own markup, the same for every item; it never takes a value."""
     return gr.HTML(
-        html_template=template, elem_id=elem_id, apply_default_css=False, js_on_load=None
+        html_template=template,
+        elem_id=elem_id,
+        apply_default_css=False,
+        js_on_load=None,
     )

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES = 384 * 1024  # the longest text that a labeler can write, escaped as JSON
 # Files of items that a lead adds; everything else that is sent is small.
 MAX_UPLOAD_BYTES = 16 * 1024 * 1024
 UPLOADS = "/api/lead/"

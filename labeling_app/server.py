@@ -56,8 +56,8 @@ def create_app(
 
     Without a `campaign` visitors choose among those that they may work on. `public_url` is where
     people find it behind a proxy; `hosts` are the other names that are answered. `next_step` is the
-    command shown at the end. Raises ValueError where the campaign does not exist or asks for
-    something else than a ranking, the store has none, or the id cannot be a labeler's.
+    command shown at the end. Raises ValueError where the campaign does not exist, the store has
+    none, or the id cannot be a labeler's.
     """
     if accounts == (labeler_id is not None):
         raise ValueError("the page is either for one labeler_id, or for those with accounts")
@@ -98,7 +98,7 @@ def create_app(
     app.add_middleware(CORSMiddleware, allow_origins=[])
     app.add_middleware(Wall, hosts=hosts, public_url=public_url, cookies=accounts)
     # The lead's page, before "/": _mount(app, lead_page(), "/lead", current_visitor)
-    _mount(app, ranking_page(found), "/", current_visitor)
+    _mount(app, ranking_page(), "/", current_visitor)
     return app
 
 
@@ -166,10 +166,7 @@ def _campaign(store: Store, name: str | None) -> Campaign:
             f"there is no campaign in {store.database.name} yet: `rlhf label CONFIG` makes one "
             "over a run's responses, `rlhf import FILE --into STORE` one over a file"
         )
-    campaign = held[0] if name is None else store.campaign(name)
-    if name is not None and campaign.mode != "rank":
-        raise ValueError(f"campaign {name!r} has the mode {campaign.mode!r}: this page ranks only")
-    return campaign
+    return held[0] if name is None else store.campaign(name)
 
 
 def _always(visitor: Visitor) -> CurrentVisitor:

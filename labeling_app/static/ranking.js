@@ -1,75 +1,126 @@
-// The ranking page at work: keys and clicks change the board, the board is drawn and saved, and
-// the next item waits, rendered, in the bank of slots that is out of view.
+// The page at work: keys and clicks change the board, the board is drawn and saved, and the next
+// item waits, rendered, in the bank of slots that is out of view.
 
 import * as api from "./api.js";
-import { Board, LETTERS, Stopwatch } from "./board.js";
+import { LETTERS } from "./board.js";
+import { filler } from "./bridge.js";
+import { listen } from "./input.js";
+import { boardFor } from "./modes.js";
+import * as panels from "./panels.js";
+import * as reading from "./reading.js";
+import { Drafts, Patience } from "./saving.js";
+import { Stopwatch } from "./stopwatch.js";
+import { applyTheme, toggleTheme } from "./theme.js";
 import * as view from "./view.js";
 
-const { byId, find, format } = view;
+const { all, byId, card, find, format } = view;
+const reviewing = new URLSearchParams(location.search).get("review") === "true";
+const patience = new Patience();
 const held = [null, null]; // the item in each bank
-let texts, routes, nextStep, fill;
+let facts, texts, routes, fill, drafts;
 let board = null;
 let bank = 0;
 let watch = null;
 let ahead = null; // the reply that holds the next item, promised
+let noted = []; // what the draft says already
+let aside = null; // the board that waits while an earlier answer is looked at
 let busy = false;
-let retry = null;
+let retry = null; // what failed and can be done again,
+let failed = ""; // and how that was said
 let justDone = ""; // said together with what comes next
 
 /** Called by Gradio once the blocks are there; `trigger` runs the events of the bridge. */
 export async function start(trigger) {
-  fill = filler(trigger);
-  const facts = await campaignFacts();
-  ({ texts, next_step: nextStep } = facts);
+  applyTheme();
+  facts = await campaignFacts();
+  texts = facts.texts;
   routes = api.routes(texts);
-  find("#header .campaign").textContent = facts.name;
-  document.title = `${facts.name} · ${texts.title}`;
+  drafts = new Drafts(saveDraft, showState);
+  fill = filler(trigger, () => [facts.guidelines_markdown || texts.no_guidelines, ...held]);
   for (const each of [0, 1])
     byId(`conversation-${each}`).setAttribute("aria-label", texts.conversation);
   view.measure();
-  listen();
+  panels.rememberSingleKeys();
+  listen(page);
+  addEventListener("beforeunload", (event) => drafts.unsaved && event.preventDefault());
+  setInterval(signOfLife, facts.heartbeat_seconds * 1000);
+  document.addEventListener("visibilitychange", signOfLife);
+  await fill();
+  await showFacts();
   await goOn();
 }
+
+// The campaign
 
 async function campaignFacts() {
   for (;;) {
     try {
       return await api.campaign();
-    } catch {
+    } catch (error) {
+      if (error.message) find("#end .waiting").textContent = error.message;
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
   }
 }
 
-/** Puts the texts of both banks into their slots; resolves when they are drawn. */
-function filler(trigger) {
-  let wanted = 0;
-  let taken = 0;
-  let drawn = null;
-  window.rankingTexts = () => {
-    taken = wanted;
-    return held.flatMap((item) => view.slotTexts(item));
-  };
-  window.rankingTextsShown = () => taken === wanted && drawn?.();
-  const once = () =>
-    new Promise((resolve) => {
-      wanted += 1;
-      // What is triggered while Gradio still mounts its blocks can be lost: ask again.
-      const again = setInterval(() => trigger("change"), 1000);
-      drawn = () => {
-        clearInterval(again);
-        requestAnimationFrame(() => requestAnimationFrame(resolve));
-      };
-      trigger("change");
-    });
-  let last = Promise.resolve();
-  return () => (last = last.then(once));
+async function showFacts() {
+  const title = texts[reviewing ? "mode_review" : `mode_${facts.mode}`];
+  find("#header .campaign").textContent = facts.name;
+  document.title = `${facts.name} · ${title}`;
+  for (const button of all('[data-action="review"]')) button.hidden = !facts.review;
+  view.label("review", texts[reviewing ? "own_work" : "review_work"]);
+  panels.drawChanges(facts.changes, texts);
+  if (facts.needs_consent) await panels.askConsent(consent);
 }
+
+async function consent() {
+  try {
+    await routes.consent(facts.guidelines_version);
+  } catch (error) {
+    if (error.status === 409) await refresh(); // they have changed while they were being read
+    throw error;
+  }
+}
+
+async function refresh() {
+  facts = await api.campaign();
+  await fill();
+}
+
+/** Looks again where the campaign has a newer version than the page shows. */
+async function notice(version) {
+  if (version === undefined || version === facts.version) return;
+  try {
+    await refresh();
+    await showFacts();
+  } catch (error) {
+    showState(error.lost ? "kept" : "refused", error.message);
+  }
+}
+
+async function signOfLife() {
+  if (document.hidden || !board) return;
+  const inHand = [board, aside?.board].filter(Boolean).map((each) => each.item.item_id);
+  const next = aside ? null : held[1 - bank];
+  try {
+    const reply = await routes.heartbeat(next ? [...inHand, next.item_id] : inHand);
+    if (find("#header .state").dataset.kind === "kept" && !drafts.unsaved) showState("back");
+    await notice(reply.version);
+  } catch (error) {
+    if (error.lost) showState("kept");
+  }
+}
+
+function showState(kind, reason = "") {
+  view.showState(format(texts[`state_${kind}`], { reason }), kind);
+}
+
+// From item to item
 
 async function load(into, reply) {
   if (reply.item) {
     held[into] = reply.item;
-    view.prepareBank(into, reply.item, texts);
+    view.prepareBank(into, boardFor(reply.item), texts);
     await fill();
   }
   return reply;
@@ -77,39 +128,53 @@ async function load(into, reply) {
 
 function prefetch() {
   const other = 1 - bank;
-  ahead = routes.next(board.item.item_id).then((reply) => load(other, reply)).catch(() => null);
+  const after = board.item.item_id;
+  ahead = routes.next(after, reviewing).then((reply) => load(other, reply)).catch(() => null);
 }
 
 /** Shows the next item: the one that waits, or one asked for now; the end where there is none. */
 async function goOn() {
-  retry = null;
   try {
     let reply = await ahead;
     ahead = null;
     if (!reply?.item) {
-      reply = await load(1 - bank, await routes.next(null));
+      reply = await load(1 - bank, await routes.next(null, reviewing));
       view.drawProgress(reply.progress, texts);
     }
-    view.showFailure(null);
+    settled();
     watch?.stop();
-    if (reply.item) return show(reply.item);
-    board = null;
-    view.drawEnd(reply.progress, nextStep, texts);
+    if (reply.item) {
+      const made = boardFor(reply.item);
+      show(1 - bank, made, new Stopwatch(reply.item.draft?.seconds));
+      prefetch();
+    } else {
+      board = null;
+      view.drawEnd(reply.progress, facts.next_step, texts);
+    }
+    notice(reply.version);
   } catch (error) {
+    if (error.status === 409) return askAgain(goOn);
     fail("not_loaded", error, goOn);
   }
 }
 
-function show(item) {
-  bank = 1 - bank;
-  board = new Board(item);
-  view.showBank(bank);
+function show(into, shown, itsWatch) {
+  [bank, board, watch] = [into, shown, itsWatch];
+  noted = [board.said, board.rationale];
+  panels.drawCorrecting(aside !== null && aside.board !== board, texts);
+  view.showBank(bank, board, texts);
   draw();
-  view.focusCard(bank, "A");
+  reading.foldAll(bank, texts);
+  refocus();
   window.scrollTo({ top: 0 });
-  view.say(justDone, format(texts.say_next, { count: item.responses.length }));
-  watch = new Stopwatch();
-  prefetch();
+  view.say(justDone, format(texts.say_next, { count: board.ids.length }));
+  justDone = "";
+}
+
+function refocus() {
+  if (!board || find("dialog[open]") || document.body.matches(".with-mine")) return;
+  if (board.editor && !matchMedia("(hover: none)").matches) byId(`written-${bank}`).focus();
+  else if (board.ids.length > 0) view.focusCard(bank, LETTERS[board.picked]);
 }
 
 function draw() {
@@ -121,188 +186,257 @@ function say(key, values) {
 }
 
 function fail(key, error, again) {
-  retry = again;
-  view.showFailure(format(texts[key], { reason: error.message }));
+  [retry, failed] = [again, key];
+  const lost = key === "not_saved" && error.lost;
+  view.showFailure(format(texts[lost ? "not_saved_lost" : key], { reason: error.message }));
+  if (error.lost) patience.later(() => retry?.());
+}
+
+function settled() {
+  patience.calm();
+  [retry, failed] = [null, ""];
+  view.showFailure(null);
+}
+
+/** The guidelines have changed and want to be accepted first. */
+async function askAgain(then) {
+  try {
+    await refresh();
+    if (!facts.needs_consent) return fail("not_saved", new Error(texts.refused), then);
+    await showFacts();
+    await then();
+  } catch (error) {
+    fail("not_loaded", error, then);
+  }
 }
 
 // Saving
 
+async function saveDraft(itemId, draft) {
+  await routes.draft(itemId, draft);
+}
+
 async function send(action, done) {
   if (busy || !board) return;
   busy = true;
+  patience.pause();
   document.body.classList.add("saving");
+  let asking = false;
   try {
+    await drafts.drop(board.item.item_id);
     const reply = await action();
-    view.showFailure(null);
+    if (failed) showState("back");
+    settled();
     view.drawProgress(reply.progress, texts);
     justDone = done;
-    board = null; // saved: nothing that could be lost
-    await goOn();
+    if (aside) comeBack();
+    else {
+      board = null; // saved: nothing that could be lost
+      await goOn();
+    }
   } catch (error) {
-    fail("not_saved", error, () => send(action, done));
+    asking = error.status === 409;
+    if (!asking) fail("not_saved", error, () => send(action, done));
   } finally {
     busy = false;
     document.body.classList.remove("saving");
   }
+  if (asking) await askAgain(() => send(action, done));
 }
 
 function submit() {
   if (board.complete()) {
-    send(() => routes.submit(board.answer(watch.seconds())), texts.say_saved);
+    send(() => routes.submit(board.sent(watch.seconds())), texts.say_saved);
   } else {
-    const key = board.none ? "missing_with_none" : "missing";
-    say(key, { letters: board.unranked().join(", ") });
+    say(...board.lack());
     find("#dock").classList.add("nudge");
     setTimeout(() => find("#dock").classList.remove("nudge"), 400);
   }
 }
 
-function askToSkip() {
-  const dialog = byId("skip-dialog");
-  find("form", dialog).reset();
-  dialog.returnValue = "";
-  dialog.showModal();
-}
-
-function skipDialogClosed() {
-  const dialog = byId("skip-dialog");
-  if (dialog.returnValue !== "skip") return;
-  const chosen = find("input:checked", dialog)?.value;
-  const reason = [chosen, find("textarea", dialog).value.trim()].filter(Boolean).join(": ");
+async function skip() {
+  if (aside) return;
+  const said = await panels.ask("skip");
+  refocus();
+  if (!said) return;
+  const why = texts[said.chosen] ?? "";
   const { item_id } = board.item;
+  const reason = [why, said.note].filter(Boolean).join(": ");
   send(() => routes.skip(item_id, reason), texts.say_skipped);
 }
 
-// Ranking
-
-function pick(index) {
-  if (!board.pick(index)) return;
-  draw();
-  view.focusCard(bank, LETTERS[index]);
-  say("say_picked", { letter: LETTERS[index] });
+async function flag() {
+  const { item_id } = board.item;
+  const said = await panels.ask("flag");
+  refocus();
+  if (!said) return;
+  const tell = async () => {
+    try {
+      await routes.flag(item_id, said.chosen || "other", said.note);
+      settled();
+      say("say_told_lead");
+    } catch (error) {
+      fail("not_told", error, tell);
+    }
+  };
+  await tell();
 }
 
-function rank(index, value, { advance }) {
-  if (value > board.ids.length) return;
-  board.pick(index);
-  board.rank(index, value);
-  const tied = board.tiedWith(index);
-  const sentences = [
-    format(texts.say_ranked, { letter: LETTERS[index], rank: value }),
-    tied.length > 0 && format(texts.say_tied, { letters: tied.join(", ") }),
-  ];
-  if (advance && board.pickNextUnranked()) {
-    view.focusCard(bank, LETTERS[board.picked]);
-    sentences.push(format(texts.say_picked, { letter: LETTERS[board.picked] }));
+// Earlier answers
+
+async function showMine() {
+  if (!panels.toggle("mine")) return refocus();
+  try {
+    const { answers } = await routes.mine();
+    panels.drawOwn(answers, open, texts);
+  } catch (error) {
+    panels.ownFailed(error, texts);
   }
-  if (board.unranked().length === 0) sentences.push(texts.say_all_ranked);
-  draw();
-  view.say(...sentences);
 }
 
-function clear(index) {
-  if (!board.clear(index)) return;
-  draw();
-  say("say_cleared", { letter: LETTERS[index] });
+/** Shows an earlier answer in the bank that is out of view; what was being done waits. */
+async function open(itemId) {
+  if (busy) return;
+  busy = true;
+  try {
+    await ahead; // it would still write into the bank that is needed now
+    const item = await routes.item(itemId);
+    const into = aside ? bank : 1 - bank;
+    aside ??= { board, bank, watch };
+    aside.watch?.pause(true);
+    ahead = null;
+    await load(into, { item });
+    panels.closeAll();
+    busy = false;
+    justDone = texts.say_earlier;
+    show(into, boardFor(item), new Stopwatch());
+  } catch (error) {
+    panels.ownFailed(error, texts);
+  } finally {
+    busy = false;
+  }
 }
 
-function toggleNone() {
-  board.toggleNone();
-  draw();
-  say(board.none ? "say_none_on" : "say_none_off");
+function comeBack() {
+  const before = aside;
+  aside = null;
+  watch.stop();
+  busy = false;
+  panels.drawCorrecting(false, texts);
+  [board, bank] = [before.board, before.board ? before.bank : bank];
+  if (!board) return goOn();
+  before.watch.pause(false);
+  justDone = [justDone, texts.say_back].join(" ");
+  show(bank, board, before.watch);
+  prefetch();
 }
 
-function undo() {
-  if (!board.undo()) return say("say_nothing_to_undo");
-  draw();
-  view.focusCard(bank, LETTERS[board.picked]);
-  say("say_undone");
-}
+// What keys, clicks and fields do
 
-function toggleRaw(index) {
-  const card = byId(`card-${bank}-${LETTERS[index]}`);
-  view.showRaw(card, !card.classList.contains("is-raw"));
-}
-
-function toggleGuidelines() {
-  const open = document.body.classList.toggle("with-guidelines");
-  find('#header [data-action="guidelines"]').setAttribute("aria-expanded", open);
-}
-
-// Keys and clicks
-
-const onItem = { none: toggleNone, skip: askToSkip, undo, submit };
 const always = {
-  guidelines: toggleGuidelines,
-  keys: () => byId("keys-dialog").showModal(),
+  guidelines: () => panels.toggle("guidelines") || refocus(),
+  mine: showMine,
+  theme: toggleTheme,
+  keys: () => panels.openKeys(reviewing ? "review" : facts.mode),
+  menu: () => panels.menu(!document.body.classList.contains("with-menu")),
+  read: () => panels.toggle("guidelines", true),
+  told,
+  review: switchReview,
   "close-dialog": () => find("dialog[open]").close(),
   retry: () => retry?.(),
   again: goOn,
 };
-const onCard = { raw: toggleRaw, clear };
-const keys = { 0: toggleNone, u: undo, s: askToSkip, enter: submit };
+const onItem = {
+  submit,
+  skip,
+  flag,
+  undo,
+  why,
+  back: comeBack,
+  none: () => page.did(board.toggleNone()),
+  clear: (index) => page.did(board.clear(index)),
+  raw: (index) => byCard(index, (shown) => reading.toggleRaw(shown, texts)),
+  expand: (index) => byCard(index, (shown) => reading.toggleFold(shown, texts)),
+  diff: (index) => reading.openDiff(board, index, texts),
+  problems: (index) => byCard(index, problems),
+};
 
-function listen() {
-  document.addEventListener("keydown", keydown);
-  document.addEventListener("click", click);
-  document.addEventListener("change", (event) => {
-    const index = cardIndex(event.target);
-    if (index !== null && event.target.matches(".ranks input") && ready())
-      rank(index, Number(event.target.value), { advance: false });
-  });
-  byId("skip-dialog").addEventListener("close", skipDialogClosed);
-  window.addEventListener("beforeunload", (event) => board?.touched() && event.preventDefault());
-}
-
-const ready = () => board !== null && !busy;
-
-function cardIndex(target) {
-  const element = target.closest(".card");
-  return element ? LETTERS.indexOf(element.id.at(-1)) : null;
-}
-
-function click(event) {
-  if (event.target.closest(".ranks")) return; // the change of the radio says it all
-  const button = event.target.closest("button[data-action]");
-  const index = cardIndex(event.target);
-  if (!button) {
-    if (index !== null && ready() && !getSelection().toString()) {
-      board.pick(index);
-      draw();
-    }
-    return;
-  }
-  const action = button.dataset.action;
-  if (action in always) always[action]();
-  else if (ready()) {
-    if (index === null) onItem[action]();
-    else onCard[action](index);
-    // After a click with the mouse the keys go back to the cards, so that Enter submits.
-    if (event.detail > 0 && ready() && !find("dialog[open]"))
-      byId(`card-${bank}-${LETTERS[board.picked]}`).focus({ preventScroll: true });
+async function told() {
+  try {
+    await routes.told(facts.version);
+    panels.drawChanges([], texts);
+  } catch (error) {
+    fail("not_loaded", error, told);
   }
 }
 
-function keydown(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (find("dialog[open]") || event.target.closest("textarea, [contenteditable=true]")) return;
-  const key = event.key.toLowerCase();
-  if (key === "?") always.keys();
-  else if (key === "escape" && document.body.classList.contains("with-guidelines"))
-    toggleGuidelines();
-  else if (key === "enter" && event.target.closest("button, a, summary")) return;
-  else if (!ready() || !itemKey(key, event.repeat)) return;
-  event.preventDefault();
+function switchReview() {
+  const url = new URL(location.href);
+  if (reviewing) url.searchParams.delete("review");
+  else url.searchParams.set("review", "true");
+  location.assign(url);
 }
 
-/** Whether the key meant something for the item in view. */
-function itemKey(key, repeated) {
-  const index = LETTERS.toLowerCase().indexOf(key);
-  if (key.length === 1 && index >= 0 && index < board.ids.length) pick(index);
-  else if (/^[1-9]$/.test(key)) rank(board.picked, Number(key), { advance: true });
-  else if (key === "backspace") clear(board.picked);
-  else if (key === "r") toggleRaw(board.picked);
-  else if (!(key in keys)) return false;
-  else if (!repeated) keys[key]();
-  return true;
+function undo() {
+  page.did(board.undo() ?? [["say_nothing_to_undo"]], true);
+}
+
+function why() {
+  const opening = find("#dock .rationale").hidden;
+  view.drawRationale(board, opening);
+  if (opening) byId("rationale").focus();
+}
+
+function byCard(index, action) {
+  if (index < board.ids.length) action(card(bank, LETTERS[index]));
+}
+
+function problems(shown) {
+  const details = find(".flags", shown);
+  if (details.hidden) return;
+  details.open = !details.open;
+  if (!details.open) return refocus();
+  find("input", details).focus();
+  details.scrollIntoView({ block: "nearest" });
+}
+
+const page = {
+  get board() {
+    return board;
+  },
+  ready: () => board !== null && !busy && !document.body.matches(".asking-consent"),
+  refocus,
+  escape: () => aside && page.ready() && comeBack(),
+  act(action, index) {
+    if (action in always) always[action]();
+    else if (action in onItem && page.ready()) onItem[action](index ?? board.picked);
+  },
+  pick(index) {
+    board.pick(index);
+    draw();
+  },
+  put: (index, number) => page.did(board.put(index, number, false)),
+  explain(rationale) {
+    board.explain(rationale);
+    changed();
+  },
+  /** Draws and says what the board has been told; false where that meant nothing to it. */
+  did(said, byKey = false) {
+    if (said === null) return false;
+    draw();
+    if (byKey && !board.editor) view.focusCard(bank, LETTERS[board.picked]);
+    view.say(...said.map(([key, { what, ...values } = {}]) =>
+      format(texts[key], { ...values, what: texts[what] })));
+    changed();
+    return true;
+  },
+};
+
+/** The draft is saved soon; what was being sent again is not what is said any more. */
+function changed() {
+  if (board.said === noted[0] && board.rationale === noted[1]) return;
+  noted = [board.said, board.rationale];
+  if (failed === "not_saved") settled();
+  const [itsBoard, itsWatch] = [board, watch];
+  drafts.touch(board.item.item_id, () => itsBoard.draft(itsWatch.seconds()));
 }

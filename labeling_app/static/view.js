@@ -5,12 +5,24 @@ import { LETTERS } from "./board.js";
 export const TURN_SLOTS = document.querySelectorAll('#bank-0 [id^="turn-0-"]').length;
 export const byId = (id) => document.getElementById(id);
 export const find = (selector, within = document) => within.querySelector(selector);
+export const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+export const card = (bank, letter) => byId(`card-${bank}-${letter}`);
 
 export function format(text, values = {}) {
   return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
 }
 
-const card = (bank, letter) => byId(`card-${bank}-${letter}`);
+/** A new element that holds a text. */
+export function element(name, text, className = "") {
+  const made = document.createElement(name);
+  made.textContent = text;
+  made.className = className;
+  return made;
+}
+
+export function label(action, text) {
+  for (const button of all(`[data-action="${action}"]`)) find(".label", button).textContent = text;
+}
 
 /** What the Markdown slots of a bank hold for an item: its latest turns, then its responses. */
 export function slotTexts(item) {
@@ -22,7 +34,8 @@ export function slotTexts(item) {
 }
 
 /** Readies a bank for an item: which slots are used, by whom each turn is, the raw texts. */
-export function prepareBank(bank, item, texts) {
+export function prepareBank(bank, board, texts) {
+  const { item } = board;
   const turns = item.turns.slice(-TURN_SLOTS);
   for (let i = 0; i < TURN_SLOTS; i += 1) {
     const slot = byId(`turn-${bank}-${i}`);
@@ -38,37 +51,76 @@ export function prepareBank(bank, item, texts) {
     texts.earlier_turns,
     ...earlier.map((turn) => `${texts[`role_${turn.role}`]}: ${turn.text}`),
   ].join("\n\n");
-  [...LETTERS].forEach((letter, i) => prepareCard(bank, letter, item.responses, i, texts));
+  [...LETTERS].forEach((letter, index) => prepareCard(bank, letter, board, index, texts));
+  byId(`editor-${bank}`).hidden = !board.editor;
+  prepareVotes(byId(`votes-${bank}`), board.votes?.(), texts);
 }
 
-function prepareCard(bank, letter, responses, index, texts) {
-  const element = card(bank, letter);
-  element.hidden = index >= responses.length;
-  element.tabIndex = -1;
-  element.setAttribute("role", "group");
-  element.setAttribute("aria-label", format(texts.response, { letter }));
-  find("pre.raw", element).textContent = responses[index]?.text ?? "";
-  showRaw(element, false);
-  element.querySelectorAll(".ranks label").forEach((label, i) => {
-    label.hidden = i >= responses.length;
+function prepareCard(bank, letter, board, index, texts) {
+  const shown = card(bank, letter);
+  const { responses } = board.item;
+  shown.hidden = index >= responses.length;
+  shown.tabIndex = -1;
+  shown.setAttribute("role", "group");
+  shown.setAttribute("aria-label", format(texts.response, { letter }));
+  shown.classList.remove("is-raw", "long", "expanded");
+  find("pre.raw", shown).hidden = true;
+  find("pre.raw", shown).textContent = responses[index]?.text ?? "";
+  find('[data-action="raw"]', shown).setAttribute("aria-pressed", false);
+  find('[data-action="diff"]', shown).hidden = responses.length < 2 && !board.editor;
+  find(".ranks", shown).setAttribute("aria-label", format(texts[board.numbersKey], { letter }));
+  find(".ranks", shown).hidden = board.top === 0;
+  all(".ranks label", shown).forEach((each, i) => {
+    each.hidden = i >= board.top;
+    find("input", each).setAttribute("aria-label", format(texts[board.numberKey], { number: i + 1 }));
   });
+  find(".flags", shown).hidden = board.flags.length === 0;
+  find(".flags", shown).open = false;
 }
 
-export function showRaw(element, raw) {
-  element.classList.toggle("is-raw", raw);
-  find("pre.raw", element).hidden = !raw;
-  find('[data-action="raw"]', element).setAttribute("aria-pressed", raw);
+function prepareVotes(place, votes, texts) {
+  place.hidden = !votes;
+  const rows = (votes ?? []).map((groups) => element("li", groups.join(" > ") || texts.vote_none));
+  find("ol", place).replaceChildren(...rows);
 }
 
-export function showBank(bank) {
+export function showBank(bank, board, texts) {
   for (const each of [0, 1]) byId(`bank-${each}`).classList.toggle("in-view", each === bank);
   byId("end").classList.add("away");
   document.body.classList.add("ranking");
   const conversation = byId(`conversation-${bank}`);
   conversation.tabIndex = 0;
   conversation.setAttribute("role", "region");
+  prepareDock(board, texts);
   window.scrollTo({ top: 0 });
   scrollToLastTurn(conversation);
+}
+
+function prepareDock(board, texts) {
+  find("#dock .lead").textContent = texts[board.leadKey];
+  find('#dock [data-action="none"]').hidden = !board.noneKey;
+  if (board.noneKey) label("none", texts[board.noneKey]);
+  const place = find("#dock .verdicts");
+  place.hidden = board.verdicts.length === 0;
+  const choices = board.verdicts.map((key, i) => {
+    const choice = document.createElement("label");
+    const input = Object.assign(document.createElement("input"), { type: "radio", value: i + 1 });
+    input.name = "verdict";
+    const face = document.createElement("span");
+    face.append(element("b", String(i + 1)), element("i", texts[key]));
+    choice.append(input, face);
+    return choice;
+  });
+  place.replaceChildren(...choices);
+  drawRationale(board, false);
+}
+
+/** Opens the rationale box or closes it; it stays open where something is written in it. */
+export function drawRationale(board, open) {
+  const box = find("#dock .rationale");
+  byId("rationale").value = board.rationale;
+  box.hidden = !open && board.rationale === "";
+  find('[data-action="why"]').setAttribute("aria-expanded", !box.hidden);
 }
 
 /** The last turn is what the responses answer: it is in sight first. */
@@ -94,54 +146,60 @@ export function measure() {
   const turns = new ResizeObserver((entries) => {
     for (const { target } of entries) scrollToLastTurn(target.closest(".conversation"));
   });
-  document.querySelectorAll('[id^="turn-"]').forEach((turn) => turns.observe(turn));
+  all('[id^="turn-"]').forEach((turn) => turns.observe(turn));
 }
 
 export function drawBoard(bank, board, texts) {
   [...board.letters].forEach((letter, index) => drawCard(bank, letter, board, index, texts));
-  drawOrder(board, texts);
+  drawSummary(board, texts);
+  all("#dock .verdicts input").forEach((input) => {
+    input.checked = Number(input.value) === board.verdict;
+  });
+  if (board.editor) {
+    const field = byId(`written-${bank}`);
+    if (field.value !== board.said.text) field.value = board.said.text;
+  }
   find('[data-action="none"]').setAttribute("aria-pressed", board.none);
   find('[data-action="submit"]').setAttribute("aria-disabled", !board.complete());
   find('[data-action="undo"]').setAttribute("aria-disabled", board.past.length === 0);
 }
 
 function drawCard(bank, letter, board, index, texts) {
-  const element = card(bank, letter);
-  const rank = board.ranks[index];
-  element.classList.toggle("picked", index === board.picked);
-  element.classList.toggle("ranked", rank !== null);
-  element.querySelectorAll("input").forEach((input) => {
-    input.checked = Number(input.value) === rank;
+  const shown = card(bank, letter);
+  const number = board.number(index);
+  const picked = index === board.picked && !board.editor;
+  shown.classList.toggle("picked", picked);
+  shown.classList.toggle("ranked", number !== null);
+  all(".ranks input", shown).forEach((input) => {
+    input.checked = Number(input.value) === number;
   });
-  const letters = board.tiedWith(index).join(", ");
-  find(".tie", element).textContent = letters && format(texts.tied_with, { letters });
-  find('[data-action="clear"]', element).hidden = rank === null;
+  const [key, values] = board.note(index) ?? [];
+  find(".tie", shown).textContent = key ? format(texts[key], values) : "";
+  find('[data-action="clear"]', shown).hidden = number === null;
+  if (board.flags.length === 0) return;
+  const marked = board.marked(index);
+  all(".flags input", shown).forEach((input) => {
+    input.checked = marked.includes(input.value);
+  });
+  const count = marked.length ? format(texts.problems_marked, { count: marked.length }) : "";
+  find(".flags .count", shown).textContent = count;
 }
 
-function drawOrder(board, texts) {
+/** Parts of a summary are [kind, text key or letters, values]. */
+function drawSummary(board, texts) {
   const place = find("#dock .groups");
   place.replaceChildren();
-  const add = (className, text) => {
-    const span = document.createElement("span");
-    span.className = className;
-    span.textContent = text;
-    place.append(span, " ");
-  };
-  board.groups().forEach((group, i) => {
-    if (i > 0) add("over", ">");
-    add("group", group.join(" = "));
+  board.summary().forEach(([kind, text, values], i, parts) => {
+    if (kind === "group" && parts[i - 1]?.[0] === "group")
+      place.append(element("span", ">", "over"), " ");
+    place.append(element("span", format(texts[text] ?? text, values), kind), " ");
   });
-  if (board.none) add("none", texts.none_acceptable);
-  const missing = board.unranked();
-  if (missing.length === board.ids.length && !board.none) add("hint", texts.nothing_ranked);
-  else if (!board.complete())
-    add("hint", format(texts.still_to_rank, { letters: missing.join(", ") }));
 }
 
 export function drawProgress(progress, texts) {
   const mine = format(texts.progress_mine, progress);
-  const all = format(texts.progress, progress);
-  find("#header .progress-text").textContent = `${all} · ${mine}`;
+  const done = format(texts.progress, progress);
+  find("#header .progress-text").textContent = `${done} · ${mine}`;
   const bar = find("#header progress");
   bar.max = Math.max(1, progress.wanted);
   bar.value = Math.min(progress.done, progress.wanted);
@@ -171,12 +229,18 @@ export function showFailure(text) {
   find("span", failure).textContent = text ?? "";
 }
 
+export function showState(text, kind = "") {
+  const state = find("#header .state");
+  if (state.textContent !== text) state.textContent = text;
+  state.dataset.kind = kind;
+}
+
 export function say(...sentences) {
   find("#dock .live").textContent = sentences.filter(Boolean).join(" ");
 }
 
 export function focusCard(bank, letter) {
-  const element = card(bank, letter);
-  element.focus({ preventScroll: true });
-  element.scrollIntoView({ block: "nearest" });
+  const shown = card(bank, letter);
+  shown.focus({ preventScroll: true });
+  shown.scrollIntoView({ block: "nearest" });
 }

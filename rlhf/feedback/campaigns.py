@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -80,6 +81,7 @@ class Change:
     note: str
     changed_by: str
     changed_at: str
+    guidelines_changed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +195,19 @@ def changes_since(db: Connection, campaign: Campaign, labeler_id: str) -> list[C
     table = campaign_versions.c
     rows = db.execute(
         select(campaign_versions)
-        .where(table.campaign_id == campaign.id, table.version > (told or campaign.version))
+        .where(table.campaign_id == campaign.id, table.version >= (told or campaign.version))
         .order_by(table.version)
     ).all()
     return [
-        Change(row.version, row.guidelines_version, row.note, row.changed_by, row.changed_at)
-        for row in rows
+        Change(
+            row.version,
+            row.guidelines_version,
+            row.note,
+            row.changed_by,
+            row.changed_at,
+            row.guidelines_version != before.guidelines_version,
+        )
+        for before, row in pairwise(rows)
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Self
 from sqlalchemy import ColumnElement, and_, func, select
 
 from rlhf.data.identity import Json, canonical, content_id
-from rlhf.data.records import Demonstration, Ranking
+from rlhf.data.records import Demonstration, Prompt, Ranking
 from rlhf.feedback import answering, assignment, campaigns, withdrawal
 from rlhf.feedback.answering import Answer
 from rlhf.feedback.assignment import Task, shown_order
@@ -22,7 +22,7 @@ from rlhf.feedback.campaigns import Campaign, Change, Item
 from rlhf.feedback.database import Database
 from rlhf.feedback.modes import Judgement
 from rlhf.feedback.recording import record
-from rlhf.feedback.schema import answers, assignments, items, tallies
+from rlhf.feedback.schema import answers, assignments, items, prompts, tallies
 from rlhf.feedback.schema import campaigns as campaign_table
 from rlhf.feedback.verifying import Verified, verify
 from rlhf.feedback.withdrawal import Withdrawn
@@ -36,7 +36,8 @@ _CHECKS = ("repeat", "identical")
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Answers wanted and in hand, over a campaign's items; `mine` counts one labeler's. `late`
-    ones, among `done`, came after their lease had run out.
+    ones, among `done`, came after their lease had run out. `checks`, among `mine`, are no work that
+    is wanted.
     """
 
     wanted: int
@@ -44,6 +45,7 @@ class Progress:
     mine: int
     labelers: int
     late: int = 0
+    checks: int = 0
 
 
 class Store:
@@ -205,9 +207,13 @@ class Store:
             until = moment + campaign.settings.lease_minutes * 60
             assignment.extend(db, labeler_id, item_ids, until)
 
-    def task(self, item_id: int, labeler_id: str) -> Task | None:
-        """An item that this labeler was given before, as they saw it; None where they were not."""
+    def task(self, item_id: int, labeler_id: str, campaign: Campaign | None = None) -> Task | None:
+        """An item that this labeler was given before, as they saw it; None where they were not, or
+        not for this campaign.
+        """
         mine = and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
+        if campaign is not None:
+            mine = and_(mine, assignments.c.campaign_id == campaign.id)
         with self.database.reading() as db:
             if db.execute(select(assignments.c.state).where(mine)).first() is None:
                 return None
@@ -252,6 +258,33 @@ class Store:
         """
         with self.database.writing() as db:
             assignment.skip(db, item_id, labeler_id, reason)
+
+    def answer(self, item_id: int, labeler_id: str) -> Answer | None:
+        """A labeler's own answer to an item, as it stands now; None where there is none."""
+        mine = and_(answers.c.item_id == item_id, answers.c.labeler_id == labeler_id)
+        kept = and_(mine, answers.c.superseded.is_(False), answers.c.body.is_not(None))
+        with self.database.reading() as db:
+            body = db.execute(select(answers.c.body).where(kept)).scalar()
+        return None if body is None else answering.answer_from(body)
+
+    def own_answers(
+        self, campaign: Campaign, labeler_id: str, limit: int
+    ) -> list[tuple[int, Answer, Prompt]]:
+        """A labeler's last answers in force, the newest first: item id, answer, what was asked."""
+        mine = and_(
+            answers.c.campaign_id == campaign.id,
+            answers.c.labeler_id == labeler_id,
+            answers.c.superseded.is_(False),
+            answers.c.body.is_not(None),
+        )
+        joined = answers.join(items, items.c.id == answers.c.item_id).join(
+            prompts, prompts.c.id == items.c.prompt_id
+        )
+        query = select(answers.c.item_id, answers.c.body, prompts.c.body).select_from(joined)
+        newest = query.where(mine).order_by(answers.c.number.desc()).limit(limit)
+        with self.database.reading() as db:
+            rows = db.execute(newest).all()
+        return [(row[0], answering.answer_from(row[1]), Prompt.from_json(row[2])) for row in rows]
 
     def save_draft(self, item_id: int, labeler_id: str, draft: Json) -> bool:
         """Keeps what a labeler has begun to answer; False where they were never given the item."""
@@ -350,6 +383,7 @@ class Store:
             mine=sum(row.answers for row in rows if row.labeler_id == labeler_id),
             labelers=len(rows),
             late=sum(row.late for row in rows),
+            checks=sum(row.answers - row.work for row in rows if row.labeler_id == labeler_id),
         )
 
     def digest(self, campaign: Campaign) -> str:

@@ -181,7 +181,7 @@ def test_other_sites_and_other_hosts_cannot_write(client: TestClient, store: Sto
         ({"Host": "evil.test"}, 421),
         ({"Origin": "http://evil.test", "Host": "evil.test"}, 421),
         ({"Host": "localhost:7860"}, 403),
-        ({"Content-Length": "70000"}, 413),
+        ({"Content-Length": "400000"}, 413),
         ({"Content-Type": "text/plain"}, 422),
     ):
         reply = client.post("/api/submit", json=answer, headers=headers)
@@ -230,11 +230,8 @@ def test_a_store_that_fails_is_said_so_without_the_statement(
 
 
 def test_campaigns_and_labelers_that_cannot_be_are_refused(store: Store) -> None:
-    store.create_campaign("stars", mode="rate")
     with pytest.raises(ValueError, match="no campaign named 'nothing'"):
         create_app(store.address, "nothing", labeler_id="ada")
-    with pytest.raises(ValueError, match="this page ranks only"):
-        create_app(store.address, "stars", labeler_id="ada")
     with pytest.raises(ValueError, match="cannot be a labeler's id"):
         create_app(store.address, "replies", labeler_id="ada@example.org")
 

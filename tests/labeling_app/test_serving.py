@@ -68,7 +68,15 @@ def test_a_port_that_is_taken_is_named(address: str) -> None:
 def test_every_text_is_used_and_every_text_used_is_there() -> None:
     browser = "\n".join(path.read_text() for path in STATIC.glob("*.js"))
     server = "\n".join((STATIC.parent / f"{name}.py").read_text() for name in ("markup", "page"))
-    put_together = ("role_", "skip_reason_")  # looked up by a name that is put together
+    put_together = (
+        "role_",
+        "skip_",
+        "flag_",
+        "kind_",
+        "mode_",
+        "state_",
+        "diff_",
+    )  # looked up by a name that is put together
     unused = {key for key in TEXTS if not re.search(rf"\b{key}\b", browser + server)}
     assert {key for key in unused if not key.startswith(put_together)} == set()
     used = re.findall(r"\btexts\.(\w+)", browser) + re.findall(r"\bsay\(\"(\w+)\"", browser)
