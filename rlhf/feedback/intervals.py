@@ -72,23 +72,30 @@ def wilson(share: float, number: float, quantile: float) -> Interval:
     return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
-def difference(own: tuple[Array, Array], rest: tuple[Array, Array]) -> tuple[float, float]:
-    """One's share less that of the rest, and the two-sided p-value that they are the same.
+def difference(own: tuple[Array, Array], rest: tuple[Array, Array]) -> float:
+    """The two-sided p-value that one's share and that of the rest are the same.
 
     Each is (alike, total) over the same clusters, so that what is hard for both cancels out. A
     score test: the spread is taken around the common share, as it would be were the two the same.
+    Where a cluster holds one case, Fisher's exact test, which also fits what is rare.
     """
     (alike, total), (rest_alike, rest_total) = own, rest
     size, rest_size = total.sum(), rest_total.sum()
-    apart = float(alike.sum() / size - rest_alike.sum() / rest_size)
+    if total.max() <= 1:
+        table = [
+            [int(alike.sum()), int(size - alike.sum())],
+            [int(rest_alike.sum()), int(rest_size - rest_alike.sum())],
+        ]
+        return float(stats.fisher_exact(table).pvalue)
     common = (alike.sum() + rest_alike.sum()) / (size + rest_size)
     spread = (alike - common * total) / size - (rest_alike - common * rest_total) / rest_size
     clusters = int((total > 0).sum())
     touched = int(((total > 0) | (rest_total > 0)).sum())
+    apart = float(alike.sum() / size - rest_alike.sum() / rest_size)
     error = sqrt(float((spread**2).sum()) * touched / max(1, touched - 1))
     if error == 0:
-        return apart, 1.0
-    return apart, float(2 * stats.t.sf(abs(apart) / error, max(1, clusters - 1)))
+        return 1.0
+    return float(2 * stats.t.sf(abs(apart) / error, max(1, clusters - 1)))
 
 
 def median_of(values: Array, needed: int) -> Share:

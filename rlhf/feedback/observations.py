@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
 from rlhf.feedback.database import Database
 from rlhf.feedback.schema import answers, assignments, items, labelers, prompts, responses
@@ -133,7 +133,7 @@ class Observer:
             self._words[row.id] = sum(len(turn["content"]) for turn in turns) / CHARACTERS_PER_WORD
 
 
-def _vote(row: Row[tuple[object, ...]], held: Mapping[int, Asked]) -> Vote | None:
+def _vote(row: Any, held: Mapping[int, Asked]) -> Vote | None:
     body = row.body
     if body is None:
         return None
