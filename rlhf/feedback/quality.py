@@ -58,6 +58,7 @@ def judge(observed: Observations) -> tuple[list[LabelerQuality], list[Evidence]]
     crew = crew_of(observed)
     tallies = {name: make(crew) for name, make in AGAINST_THE_CREW.items()}
     identical = identical_pairs(crew)
+    words = _words_of_items(observed)
     labelers, evidence = [], []
     known = {
         measure: [share_of(*tally.of(code), MINIMUM) for code in range(len(crew.names))]
@@ -77,7 +78,8 @@ def judge(observed: Observations) -> tuple[list[LabelerQuality], list[Evidence]]
             [vote for vote in votes if crew.items[vote.item_id].kind in ("work", "gold")]
         )
         found.append(_evidence(name, "place", shares["place"], 0.5, p_place))
-        speed = _words_per_minute(votes, crew.words)
+        timed = [vote for vote in votes if vote.seconds > 0]
+        speed = np.array([60 * words[vote.item_id] / vote.seconds for vote in timed])
         found.append(_too_fast(name, speed))
         shares |= _habits(observed, name, votes)
         evidence += [one for one in found if one is not None]
@@ -87,7 +89,7 @@ def judge(observed: Observations) -> tuple[list[LabelerQuality], list[Evidence]]
                 len(votes),
                 sum(vote.seconds for vote in votes) / 3600,
                 shares,
-                median_of(np.array([vote.seconds for vote in votes if vote.seconds]), MINIMUM),
+                median_of(np.array([vote.seconds for vote in timed]), MINIMUM),
                 median_of(speed, MINIMUM),
             )
         )
@@ -165,18 +167,14 @@ def _evidence(
     return Evidence(name, measure, share, expected, p_value) if share.is_known else None
 
 
-def _words_per_minute(votes: Sequence[Vote], words: Mapping[str, float]) -> Array:
-    read = [
-        (
-            words.get(vote.prompt_id, 0.0)
-            + sum(words.get(one.removesuffix(COPY), 0.0) for one in vote.shown)
-        )
-        / vote.seconds
-        * 60
-        for vote in votes
-        if vote.seconds > 0
-    ]
-    return np.array(read)
+def _words_of_items(observed: Observations) -> dict[int, float]:
+    """What there is to read in each item, in words."""
+    words = observed.words
+    return {
+        item.id: words.get(item.prompt_id, 0.0)
+        + sum(words.get(one.removesuffix(COPY), 0.0) for one in item.response_ids)
+        for item in observed.items.values()
+    }
 
 
 def _too_fast(name: str, speed: Array) -> Evidence | None:
