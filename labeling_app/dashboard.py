@@ -40,8 +40,8 @@ def _t(key: str) -> str:
 
 def _page() -> str:
     return (
-        f"{_header()}<main>{_progress()}{_findings()}{_agreement()}{_disputes()}{_labelers()}"
-        f"{_flags()}{_items()}{_change()}</main>{_item_dialog()}"
+        f'{_header()}<div class="page">{_progress()}{_findings()}{_agreement()}{_disputes()}'
+        f"{_labelers()}{_flags()}{_items()}{_change()}</div>{_item_dialog()}"
         '<div class="said" role="status" aria-live="polite"></div>'
     )
 
@@ -64,9 +64,10 @@ def _section(name: str, inside: str, *, plot: str = "") -> str:
             f'<figure id="{plot}"><div class="drawing"></div><figcaption></figcaption>'
             f"<details><summary>{_t('figures')}</summary><table></table></details></figure>"
         )
+    body = f'<div class="beside"><div>{inside}</div>{figure}</div>' if plot else inside
     return (
         f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title">{_t(name)}</h2>'
-        f"{inside}{figure}</section>"
+        f"{body}</section>"
     )
 
 
@@ -87,7 +88,7 @@ def _findings() -> str:
 
 def _table(*, wide: bool = False) -> str:
     style = "wide" if wide else "plain"
-    return f'<div class="scroll" tabindex="-1"><table class="{style}"></table></div>'
+    return f'<div class="scroll"><table class="{style}"></table></div>'
 
 
 def _agreement() -> str:

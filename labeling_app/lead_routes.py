@@ -16,7 +16,7 @@ from rlhf.data.identity import Json
 from rlhf.feedback.overview import flags_of, pace, skips_by_reason, versions_of
 from rlhf.feedback.store import Campaign, Store
 
-ITEMS_PER_PAGE = 20
+ITEMS_PER_PAGE = 10
 MAX_ITEM = 2**31 - 1  # the largest id that every database can look for
 
 

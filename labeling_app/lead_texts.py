@@ -80,6 +80,9 @@ LEAD_TEXTS: dict[str, str] = {
     "disputes": "Items most disagreed on",
     "disputes_none": "No item has been judged apart.",
     "item": "Item",
+    "prompt": "Prompt",
+    "chance": "chance",
+    "made": "Made",
     "agreed": "Agreed",
     "labelers": "Labelers",
     "review": "Review",
@@ -106,7 +109,7 @@ LEAD_TEXTS: dict[str, str] = {
     "late": "Late",
     "corrections": "Corrected",
     "per_hour": "Answers/h",
-    "pay": "Pay/h",
+    "pay": "Pay/h, {currency}",
     "labelers_none": "Nobody has answered yet.",
     "labelers_caption": "Shares of pairs or answers with their 95 % intervals; marked cells are "
     "worth a talk. “too few” means that nothing can be said below {needed} items. Gold: pairs "
@@ -146,8 +149,8 @@ LEAD_TEXTS: dict[str, str] = {
     "said_nothing": "No answers yet.",
     "why": "Why",
     "verdict": "The reviewer's order",
-    "expected": "Expected order",
-    "expected_rank": "Expected rank of {letter}",
+    "expected": "Expected rank",
+    "expected_rank": "Expected rank of response {letter}",
     "mark_gold": "Mark as gold",
     "unmark_gold": "Make it work again",
     "gold_help": "A gold item checks labelers unseen: give each response its rank, equal ranks "

@@ -58,6 +58,7 @@ export async function start(root) {
       forms.show(state.facts.campaign);
       state.counted = await server.get("quality");
       quality(root, texts, state.counted, state.facts);
+      reachable(root);
       state.seen = Date.now() / 1000;
       say(find(".live"), put(texts.live, { time: time(state.seen) }));
       find(".lost").hidden = true;
@@ -106,7 +107,10 @@ export async function start(root) {
   });
   const reviews = find(".reviews");
   document.addEventListener("visibilitychange", () => document.hidden || refresh());
-  new ResizeObserver(() => state.counted && quality(root, texts, state.counted, state.facts)).observe(root);
+  new ResizeObserver(() => {
+    if (state.counted) quality(root, texts, state.counted, state.facts);
+    reachable(root);
+  }).observe(root);
   await refresh();
   const to = new URLSearchParams({ campaign: state.facts?.campaign.name ?? "", review: "true" });
   reviews.href = new URL(`?${to}`, base);
@@ -117,6 +121,14 @@ export async function start(root) {
 function followTheme() {
   const kept = localStorage.getItem("theme");
   if (kept) document.body.classList.toggle("dark", kept === "dark");
+}
+
+/** What scrolls sideways can be reached by keyboard. */
+function reachable(root) {
+  for (const box of root.querySelectorAll(".scroll")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
 }
 
 function choices(select, facts) {

@@ -72,7 +72,7 @@ function flagsAndSkips(root, texts, said) {
 function versions(root, texts, held) {
   table(part(root, "change").querySelector(".scroll table"),
     [[texts.version], [texts.note, "long"], [texts.by], [texts.when]],
-    held.map((one) => [String(one.version), one.note, one.changed_by, moment(one.changed_at)]));
+    held.map((one) => [String(one.version), one.note || texts.made, one.changed_by, moment(one.changed_at)]));
 }
 
 export function opener(texts, item, key = "") {
@@ -98,7 +98,7 @@ function answersPlot(root, texts, said, wanted) {
   })}`;
   const span = points.length ? points.at(-1).x - points[0].x : 0;
   const data = {
-    points: points.length > 1 ? points : [], line: true, target: wanted, name: texts.plot_answers,
+    points: points.length > 1 ? points : [], line: true, target: wanted, targetName: texts.wanted.toLowerCase(), name: texts.plot_answers,
     xLabel: texts.plot_time, yLabel: texts.plot_answers_y,
   };
   const rows = points.filter((_, at) => at % 6 === 0 || at === points.length - 1);
@@ -142,7 +142,7 @@ function agreement(root, texts, said) {
     ...(period.interval ? { low: period.interval[0], high: period.interval[1] } : {}),
   }));
   plot(part(root, "plot-agreement"), {
-    points: points.length > 1 ? points : [], share: true, name: texts.plot_agreement,
+    points: points.length > 1 ? points : [], share: true, target: 0.5, targetName: texts.chance, name: texts.plot_agreement,
     xLabel: texts.plot_time, yLabel: texts.plot_agreement_y,
   }, put(texts.plot_agreement_caption, { items: periods[0]?.items }),
   [[texts.until], [texts.value, "number"], [texts.interval, "number"], [texts.cases, "number"]],
@@ -159,7 +159,7 @@ function disputes(root, texts, said) {
   say(lead(section), said.disputes.length ? "" : texts.disputes_none);
   section.querySelector(".note").hidden = said.disputes.length === 0;
   table(section.querySelector("table"),
-    [[texts.item], ["", "long"], [texts.agreed, "number"], [texts.labelers, "number"], [texts.review]],
+    [[texts.item], [texts.prompt, "long"], [texts.agreed, "number"], [texts.labelers, "number"], [texts.review]],
     said.disputes.map((one) => [opener(texts, one.item_id, "dispute"), one.excerpt, percent(one.share),
       number(one.labelers), one.review ? texts[`review_${one.review}`] : el("button", {
         type: "button", "data-review": one.item_id, "data-key": `review ${one.item_id}`,
@@ -171,9 +171,9 @@ function labelers(root, texts, said, settings) {
   const pay = settings.pay_per_answer;
   const marked = new Set(said.findings.map((one) => `${one.labeler_id} ${one.measure}`));
   const columns = ["who", "answers", ...SHARES, "seconds", "words_per_minute", ...HABITS, "per_hour",
-    ...(pay ? ["pay"] : [])].map((name) => [texts[name], name === "who" ? "" : "number"]);
+    ...(pay ? ["pay"] : [])].map((name) => [put(texts[name], settings), name === "who" ? "" : "number"]);
   const seconds = (value) => (value < 100 ? `${Math.round(value)} s` : `${(value / 60).toFixed(1)} min`);
-  const money = (value) => `${(value * pay).toFixed(2)} ${settings.currency}`.trim();
+  const money = (value) => (value * pay).toFixed(2);
   const rows = said.labelers.map((one) => {
     const cell = (name, found, spell) =>
       figure(texts, found, spell, marked.has(`${one.labeler_id} ${name}`));
@@ -195,8 +195,8 @@ export function itemRows(root, texts, said, keep) {
   say(lead(section), put(texts.items_found, { count: number(said.count) }));
   keep.push(...said.items);
   table(section.querySelector("table"),
-    [[texts.item], ["", "long"], [texts.kind], [texts.answers, "number"], [texts.wanted, "number"], [texts.priority, "number"]],
+    [[texts.item], [texts.prompt, "long"], [texts.kind], [texts.answers, "number"], [texts.wanted, "number"], [texts.priority, "number"]],
     keep.map((one) => [opener(texts, one.item_id, "list"), one.excerpt, texts[`kind_${one.kind}`],
-      number(one.answers), number(one.wanted), String(one.priority)]), keep);
+      number(one.answers), one.kind === "gold" ? "–" : number(one.wanted), String(one.priority)]), keep);
   section.querySelector('[data-action="more"]').hidden = keep.length >= said.count;
 }

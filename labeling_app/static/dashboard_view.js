@@ -69,7 +69,9 @@ export function figure(texts, found, spell, marked = false) {
     const missing = put(texts.too_few_long, found);
     return el("td", { class: "number unknown", title: missing }, texts.too_few, el("small", {}, missing));
   }
-  const span = found.interval && `${spell(found.interval[0])} – ${spell(found.interval[1])}`;
+  const [low, high] = (found.interval ?? []).map(spell);
+  const unit = high?.replace(/^[\d.,−]+/, "");
+  const span = high && `${unit && low.endsWith(unit) ? low.slice(0, -unit.length) : low}–${high}`;
   const cell = el("td", { class: marked ? "number marked" : "number" }, el("b", {}, spell(found.value)));
   if (span) cell.append(el("small", {}, span));
   return cell;

@@ -32,7 +32,7 @@ export function clock(seconds, span = 0) {
 
 /**
  * Draws `plot`: points {x, y, low?, high?} with x in seconds since the epoch, `line` to join them,
- * `target` for a dashed line, `share` for a y axis from 0 to 100 %, labels of both axes, `name`
+ * `target` with its `targetName` for a dashed line, `share` for a y axis from 0 to 100 %, labels of both axes, `name`
  * for who cannot see it.
  */
 export function draw(place, plot) {
@@ -40,10 +40,12 @@ export function draw(place, plot) {
   const inner = { w: width - MARGIN.left - MARGIN.right, h: HEIGHT - MARGIN.top - MARGIN.bottom };
   const xs = plot.points.map((point) => point.x);
   const [first, last] = [Math.min(...xs), Math.max(...xs)];
-  const span = last - first || 1;
+  const reach = last - first || 1;
+  const pad = plot.line ? 0 : reach * 0.04;
+  const [begin, span] = [first - pad, reach + 2 * pad];
   const high = plot.share ? 1 : Math.max(plot.target ?? 0, ...plot.points.map((p) => p.y)) * 1.05;
   const low = plot.share ? Math.min(0.4, ...plot.points.map((point) => point.low ?? point.y)) : 0;
-  const x = (value) => MARGIN.left + ((value - first) / span) * inner.w;
+  const x = (value) => MARGIN.left + ((value - begin) / span) * inner.w;
   const y = (value) => MARGIN.top + (1 - (value - low) / (high - low)) * inner.h;
   const svg = node("svg", {
     viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": plot.name,
@@ -56,7 +58,7 @@ export function draw(place, plot) {
   const room = span > 4 * DAY ? 70 : span > DAY ? 110 : 64;
   const count = Math.max(2, Math.min(7, Math.floor(inner.w / room)));
   for (let part = 0; part < count; part += 1) {
-    const at = first + (span * part) / (count - 1);
+    const at = begin + (span * part) / (count - 1);
     const anchor = part === 0 ? "start" : part === count - 1 ? "end" : "middle";
     svg.append(node("text", { class: "tick", x: x(at), y: HEIGHT - 26, "text-anchor": anchor }, clock(at, span)));
   }
@@ -64,10 +66,11 @@ export function draw(place, plot) {
   svg.append(node("text", {
     class: "axis", transform: `translate(13 ${MARGIN.top + inner.h / 2}) rotate(-90)`, "text-anchor": "middle",
   }, plot.yLabel));
-  if (plot.target !== undefined)
-    svg.append(node("line", { class: "target", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(plot.target), y2: y(plot.target) }));
-  if (plot.share)
-    svg.append(node("line", { class: "target", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(0.5), y2: y(0.5) }));
+  if (plot.target !== undefined) {
+    const at = y(plot.target);
+    svg.append(node("line", { class: "target", x1: MARGIN.left, x2: width - MARGIN.right, y1: at, y2: at }));
+    svg.append(node("text", { class: "tick", x: MARGIN.left + 6, y: at + 16 }, plot.targetName));
+  }
   if (plot.line) {
     const path = plot.points.map((point, place) => `${place ? "L" : "M"}${x(point.x)} ${y(point.y)}`);
     svg.append(node("path", { class: "line", d: path.join("") }));

@@ -13,7 +13,7 @@ from rlhf.feedback.observations import Observations, Vote
 from rlhf.feedback.verdicts import verdicts_of
 
 MOST_PERIODS = 12
-ITEMS_IN_PERIOD = 25  # fewer would be noise
+ITEMS_IN_PERIOD = 15  # fewer would be noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Hourly:
     interval: Interval
 
 
-def disputes(observed: Observations, limit: int = 20) -> list[Dispute]:
+def disputes(observed: Observations, limit: int = 12) -> list[Dispute]:
     """The items of work that labelers agree on least, the worst first, by how they judged them
     before any review.
     """

@@ -7,6 +7,7 @@ from rlhf.feedback.intervals import holm
 from rlhf.feedback.quality import Evidence
 
 FALSE_ALARMS = 0.05  # the chance of any false finding in a crew
+PERCENT = "\N{NO-BREAK SPACE}%"
 MATTERS = 0.05  # a share that differs by less is not worth a word
 # Where only one direction says something: below what is expected, or above it.
 _ONLY_BELOW = ("gold", "others", "consistency")
@@ -14,11 +15,14 @@ _ONLY_ABOVE = ("words_per_minute",)
 
 # Keys: the measure, and `more` or `less` than is expected.
 SENTENCES = {
-    ("gold", "less"): "orders {value} of {count} gold pairs as expected; the others {expected}.",
+    (
+        "gold",
+        "less",
+    ): "orders {value} of {count} gold pairs as expected; the others {expected} (median).",
     ("others", "less"): "agrees with the others on {value} of {count} judgements; the others agree "
     "among themselves on {expected} (half is chance).",
     ("consistency", "less"): "orders {value} of {count} pairs as before when an item comes again; "
-    "the others {expected} (half is chance).",
+    "the others {expected} in the median (half is chance).",
     ("identical", "more"): "prefers what is shown first: {value} of {count} identical pairs; half "
     "is expected.",
     ("identical", "less"): "prefers what is shown last: the first of two identical answers is "
@@ -28,14 +32,15 @@ SENTENCES = {
     ("place", "more"): "puts first what stands late on the page: over {count} rankings the best "
     "answer stands at {value} of the way from the first card to the last; half is expected.",
     ("length", "more"): "prefers the longer answer in {value} of {count} pairs; the others "
-    "{expected}.",
+    "{expected} (median).",
     ("length", "less"): "prefers the longer answer in only {value} of {count} pairs; the others "
-    "{expected}.",
-    ("ties", "more"): "ties {value} of {count} pairs; the others {expected}.",
-    ("ties", "less"): "ties only {value} of {count} pairs; the others {expected}.",
-    ("none", "more"): "finds none acceptable in {value} of {count} answers; the others {expected}.",
+    "{expected} (median).",
+    ("ties", "more"): "ties {value} of {count} pairs; the others {expected} (median).",
+    ("ties", "less"): "ties only {value} of {count} pairs; the others {expected} (median).",
+    ("none", "more"): "finds none acceptable in {value} of {count} answers; the others "
+    "{expected} (median).",
     ("none", "less"): "finds none acceptable in only {value} of {count} answers; the others "
-    "{expected}.",
+    "{expected} (median).",
     ("words_per_minute", "more"): "answers after {value} words a minute in the median of {count} "
     "answers; nobody reads more than {expected} with care.",
 }
@@ -86,7 +91,7 @@ def _sentence(evidence: Evidence, direction: str) -> str:
     value, interval = evidence.share.value, evidence.share.interval
     assert value is not None
     assert interval is not None
-    low, high = spell(interval[0]).removesuffix(" %"), spell(interval[1]).removesuffix(" %")
+    low, high = spell(interval[0]).removesuffix(PERCENT), spell(interval[1]).removesuffix(PERCENT)
     said = SENTENCES[evidence.measure, direction].format(
         value=f"{spell(value)} ({low} to {high})",
         count=_number(evidence.share.count),
@@ -96,7 +101,7 @@ def _sentence(evidence: Evidence, direction: str) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}{PERCENT}"
 
 
 def _number(number: float) -> str:

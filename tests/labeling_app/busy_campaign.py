@@ -9,6 +9,7 @@ from rlhf.data.records import Prompt, Response
 from rlhf.feedback.store import Campaign, Item, Judgement, Store, Task
 from rlhf.simulation import gold, world
 
+HOURS = 2.8  # what the crew takes
 NAME = "Support replies, round 2"
 GUIDELINES = "**Helpful first.** An answer that solves the problem beats one that is only polite."
 
@@ -88,7 +89,7 @@ def _work(store: Store, campaign: Campaign, now: float, turns: int) -> None:
     draw = random.Random(11)
     made: list[tuple[float, Hand, Task, Judgement, float]] = []
     clocks = [(7.0 * place, place) for place in range(len(CREW))]
-    begun = now - 4.2 * 3600
+    begun = now - HOURS * 3600
     while clocks and len(made) < turns:
         clock, place = heapq.heappop(clocks)
         hand = CREW[place]
