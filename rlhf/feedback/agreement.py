@@ -1,16 +1,13 @@
 """How far labelers agree, with intervals that know that pairs of one prompt go together."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf.data.records import Ranking
-from rlhf.feedback.pairs import comparisons
+from rlhf.feedback.verdicts import Judged, Verdicts, verdicts_of, votes_on_pairs
 
 Interval = tuple[float, float]
 DRAWS = 1000
@@ -35,13 +32,18 @@ class Agreement:
     prompts: int
 
 
-def pair_agreement(rankings: Iterable[Ranking], *, seed: int = 0) -> Agreement:
+def pair_agreement(rankings: Iterable[Judged], *, seed: int = 0) -> Agreement:
     """Agreement between labelers over `rankings`, superseded ones left out by the caller.
 
     The intervals are percentiles of a bootstrap that draws whole prompts. A labeler who judged a
     pair more than once counts with the last judgement.
     """
-    counts = _counts_by_prompt(rankings)  # (prompts, 4): strict alike, strict, alike, all
+    return agreement_over(verdicts_of(list(rankings)).latest(), seed=seed)
+
+
+def agreement_over(verdicts: Verdicts, *, seed: int = 0) -> Agreement:
+    """What `pair_agreement` says, over a table in which each labeler judged a pair once."""
+    counts = alike_by_prompt(verdicts)
     judged = counts[counts[:, 3] > 0]
     strict, strict_interval = _share(judged[:, 0], judged[:, 1], seed)
     with_ties, with_ties_interval = _share(judged[:, 2], judged[:, 3], seed)
@@ -79,23 +81,26 @@ def cohen_kappa(first: Sequence[int], second: Sequence[int]) -> float:
     return (observed - chance) / (1 - chance) if chance < 1 else float("nan")
 
 
-def _counts_by_prompt(rankings: Iterable[Ranking]) -> NDArray[np.int64]:
-    verdicts: dict[tuple[str, str, str], dict[str, int]] = defaultdict(dict)
-    for ranking in rankings:
-        for better, worse, margin in comparisons(ranking):
-            low, high = sorted((better, worse))
-            verdict = 0 if margin == 0 else 1 if better == low else -1
-            verdicts[ranking.prompt_id, low, high][ranking.labeler_id] = verdict
-    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for (prompt_id, _, _), by_labeler in verdicts.items():
-        row = counts[prompt_id]
-        for one, two in combinations(by_labeler.values(), 2):
-            both_strict = bool(one and two)
-            row[0] += both_strict and one == two
-            row[1] += both_strict
-            row[2] += one == two
-            row[3] += 1
-    return np.array(list(counts.values()), dtype=np.int64).reshape(-1, 4)
+def alike_by_prompt(verdicts: Verdicts) -> NDArray[np.int64]:
+    """(prompts, 4), counts of pairs of judgements: strict alike, strict, alike, all."""
+    votes = votes_on_pairs(verdicts)  # (pairs, 3)
+    by_pair = np.empty((len(votes), 4), dtype=np.int64)
+    lost, tied, won = _couples(votes).T
+    strict = votes[:, 0] + votes[:, 2]
+    by_pair[:, 0] = lost + won
+    by_pair[:, 1] = _couples(strict)
+    by_pair[:, 2] = lost + won + tied
+    by_pair[:, 3] = _couples(strict + votes[:, 1])
+    prompt_of = np.empty(len(votes), dtype=np.int64)
+    prompt_of[verdicts.pairs] = verdicts.prompts
+    counts = np.zeros((verdicts.num_prompts, 4), dtype=np.int64)
+    np.add.at(counts, prompt_of, by_pair)
+    return counts
+
+
+def _couples(number: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many sets of two there are."""
+    return number * (number - 1) // 2
 
 
 def _share(

@@ -333,8 +333,15 @@ def _identical_item(db: Connection, campaign: Campaign, labeler_id: str) -> AnyR
     """An item that the labeler has not met, with its first response in place of its last: two
     cards that say the same.
     """
+    again, met = items.alias(), assignments.alias()
+    checked = exists().where(
+        again.c.of_item == items.c.id,
+        again.c.kind == "identical",
+        met.c.item_id == again.c.id,
+        met.c.labeler_id == labeler_id,
+    )
     fresh = select(items).where(
-        items.c.campaign_id == campaign.id, items.c.kind == "work", ~_met(labeler_id)
+        items.c.campaign_id == campaign.id, items.c.kind == "work", ~_met(labeler_id), ~checked
     )
     last = db.execute(fresh.order_by(items.c.position.desc()).limit(1)).first()
     if last is None or len(last.response_ids) < 2:
