@@ -18,9 +18,12 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
 
 from labeling_app.api_description import describe
+from labeling_app.dashboard import HEAD as LEAD_HEAD
+from labeling_app.dashboard import lead_page
 from labeling_app.front_desk import FrontDesk
 from labeling_app.gate import Gate
 from labeling_app.labelers import check_labeler_id
+from labeling_app.lead_routes import lead_routes
 from labeling_app.listening import (
     LOOPBACK_NAMES,
     address_shown,
@@ -37,7 +40,7 @@ from labeling_app.routes import ranking_routes
 from labeling_app.security import Wall, checked_origin
 from labeling_app.sessions import Sessions
 from labeling_app.sign_in_routes import session_routes, sign_in_routes
-from labeling_app.visitors import CurrentVisitor, Visitor
+from labeling_app.visitors import CurrentVisitor, Visitor, only
 from rlhf.feedback.invitations import invite_first_admin
 from rlhf.feedback.store import Campaign, Store
 
@@ -87,7 +90,7 @@ def create_app(
         current_visitor = _always(machine)
     app.include_router(own_routes(opened, current_visitor))
     app.include_router(ranking_routes(opened, found, current_visitor, next_step))
-    # The lead's routes: app.include_router(lead_routes(opened, current_visitor))
+    app.include_router(lead_routes(opened, current_visitor))
     describe(app, current_visitor)
     app.include_router(people_pages(with_accounts=accounts))
     app.mount("/page", StaticFiles(directory=STATIC), name="page")
@@ -97,8 +100,8 @@ def create_app(
     # An empty list of origins, so that Gradio does not echo any origin with credentials.
     app.add_middleware(CORSMiddleware, allow_origins=[])
     app.add_middleware(Wall, hosts=hosts, public_url=public_url, cookies=accounts)
-    # The lead's page, before "/": _mount(app, lead_page(), "/lead", current_visitor)
-    _mount(app, ranking_page(), "/", current_visitor)
+    _mount(app, lead_page(), "/lead", only("lead", current_visitor), LEAD_HEAD)
+    _mount(app, ranking_page(), "/", current_visitor, HEAD)
     return app
 
 
@@ -190,7 +193,9 @@ def _home(store: Store, *, named: bool) -> Callable[[Visitor, Request], str | No
     return home
 
 
-def _mount(app: FastAPI, page: gr.Blocks, path: str, current_visitor: CurrentVisitor) -> None:
+def _mount(
+    app: FastAPI, page: gr.Blocks, path: str, current_visitor: CurrentVisitor, head: str
+) -> None:
     def signed_in(request: Request) -> str:
         return current_visitor(request).labeler_id
 
@@ -207,7 +212,7 @@ def _mount(app: FastAPI, page: gr.Blocks, path: str, current_visitor: CurrentVis
         enable_monitoring=False,
         max_file_size=1,
         theme=THEME,
-        head=HEAD,
+        head=head,
     )
 
 

@@ -133,7 +133,16 @@ def versions_of(db: Connection, campaign: Campaign) -> list[Change]:
         .where(campaign_versions.c.campaign_id == campaign.id)
         .order_by(campaign_versions.c.version.desc())
     )
+    rows = db.execute(held).all()
+    before = [row.guidelines_version for row in rows[1:]] + [None]
     return [
-        Change(row.version, row.guidelines_version, row.note, row.changed_by, row.changed_at)
-        for row in db.execute(held)
+        Change(
+            row.version,
+            row.guidelines_version,
+            row.note,
+            row.changed_by,
+            row.changed_at,
+            guidelines_changed=row.guidelines_version != earlier,
+        )
+        for row, earlier in zip(rows, before, strict=True)
     ]
