@@ -9,11 +9,12 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import ColumnElement, Result, Select, Table, and_, func, select
+from sqlalchemy import ColumnElement, Select, Table, and_, func, select
 
 from rlhf.data.identity import Json
 from rlhf.data.records import Prompt, Response
@@ -101,11 +102,11 @@ class Site:
         }
 
 
-def _per_item(table: Table, where: ColumnElement[bool]) -> Select[tuple[int, int]]:
+def _per_item(table: Table, where: ColumnElement[bool]) -> Select[Any]:
     return select(table.c.item_id, func.count()).where(where).group_by(table.c.item_id)
 
 
-def _counts(rows: Result[tuple[int, int]]) -> dict[int, int]:
+def _counts(rows: Iterable[Any]) -> dict[int, int]:
     return {row[0]: row[1] for row in rows}
 
 
