@@ -109,7 +109,7 @@ class Labeling(RuleBasedStateMachine):
         if not hasattr(self, "made"):
             return
         with self.store.database.reading() as db:
-            taken = dict(db.execute(select(items.c.id, items.c.taken)).tuples().all())
+            taken = {row.id: row.taken for row in db.execute(select(items.c.id, items.c.taken))}
             held = select(answers).where(answers.c.superseded.is_(False))
             late = {(row.item_id, row.labeler_id): row.late for row in db.execute(held)}
         assert taken == {one: self.taken(one) for one in (1, 2, 3)}
