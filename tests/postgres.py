@@ -1,5 +1,6 @@
 """A real PostgreSQL for tests: one server a session, a fresh database for each that asks."""
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -85,6 +86,8 @@ class SystemServer:
         self._run("pg_ctl", "-w", "-l", str(self.log), "-o", options, "start")
 
     def stop(self) -> None:
+        if not (self.data / "postmaster.pid").exists():
+            return
         self._run("pg_ctl", "-w", "-m", "immediate", "stop")
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -103,9 +106,12 @@ def _unprivileged() -> str:
 
 
 def programs() -> Path | None:
-    """Where initdb and pg_ctl are, newest version first: the system's, else the wheel's."""
+    """Where initdb and pg_ctl are: the system's, newest version first, else the wheel's."""
     found = [Path(one).parent for one in (shutil.which("initdb"),) if one]
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    wheel = importlib.util.find_spec("pgserver")
+    if wheel is not None and wheel.origin is not None:
+        found.append(Path(wheel.origin).parent / "pginstall" / "bin")
     return next((folder for folder in found if (folder / "initdb").exists()), None)
 
 

@@ -240,7 +240,10 @@ def _free_item(db: Connection, campaign: Campaign, labeler_id: str, kind: str) -
     )
     balanced = [items.c.taken] if campaign.settings.order == "balanced" else []
     first = wanting.order_by(items.c.priority.desc(), *balanced, items.c.position).limit(1)
-    return db.execute(first.with_for_update(key_share=True, skip_locked=True)).first()
+    free = db.execute(first.with_for_update(key_share=True, skip_locked=True)).first()
+    if free is None:  # none is left, or others hold the last ones at this moment: wait for them
+        free = db.execute(first.with_for_update(key_share=True)).first()
+    return free
 
 
 def _met(labeler_id: str) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ which hashes digests, stays whole.
 import hashlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +34,7 @@ SEALED = (
 LEFT = ("number", "kind", "campaign_id", "item_id", "labeler_id", "superseded", "late")
 ANSWERED = ("answered", "corrected", "recorded", "imported")
 WITHDRAWN = "withdrawn"
+SUBJECT_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ def append(db: Connection, at: str, entries: Sequence[Entry]) -> None:
     head = db.execute(select(audit_head).with_for_update()).one()
     number, chain = head.number, head.chain
     rows: list[Json] = []
-    for entry in entries:
+    for given in entries:
+        entry = replace(given, subject=given.subject[:SUBJECT_CHARACTERS])
         number += 1
         chain = chained(chain, number, at, entry)
         rows.append(

@@ -113,9 +113,15 @@ def faults_explained() -> Iterator[None]:
     except DBAPIError as error:
         cause = _cause(error)
         meant = next((meaning for words, meaning in _MEANINGS if words in cause), None)
-        if meant is None and error.connection_invalidated:
+        if meant is None and _is_gone(error):
             meant = "the database cannot be reached, or closed the connection: send it again"
         raise StoreUnavailableError(meant or f"the store failed: {cause}") from error
+
+
+def _is_gone(error: DBAPIError) -> bool:
+    """Whether PostgreSQL could not be reached: no code, or one of class 08 or 57 (it is ending)."""
+    code = getattr(error.orig, "sqlstate", "")
+    return error.connection_invalidated or code is None or code.startswith(("08", "57"))
 
 
 def _cause(error: Exception) -> str:

@@ -51,24 +51,27 @@ def restore(db: Connection, folder: Path, name: str | None = None) -> Restored:
     files = {one: list(read_jsonl(folder / one)) for one in _checked_files(folder)}
     try:
         (about,) = files[CAMPAIGN]
-        campaign_id = _make_campaign(db, about, name or about["name"])
-        _add_texts(db, files)
-        item_ids = _add_items(db, campaign_id, files["items.jsonl"])
-        given = [*files["rankings.jsonl"], *files["demonstrations.jsonl"]]
-        given.sort(key=lambda row: (row["submitted_at"], row["id"]))
-        saved = _add_answers(db, campaign_id, item_ids, given)
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"{folder}: a row lacks a field, or has another kind of one: {error}"
-        ) from error
-    _mark_done(db, campaign_id, saved)
-    recount(db, campaign_id, {row["labeler_id"] for row in saved})
-    made = Entry("", "campaign imported", name or about["name"])
-    append(db, iso_time(time.time()), [made, *entries_of(saved, "imported")])
-    findings = verify(db).findings
+        called = name or about["name"]
+        _restore(db, files, about, called)
+        findings = verify(db).findings
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"{folder}: a row does not have the fields it needs: {error}") from error
     if findings:
         raise ValueError(f"{folder} was not taken in: {'; '.join(findings)}")
-    return Restored(name or about["name"], {one: len(rows) for one, rows in files.items()})
+    return Restored(called, {one: len(rows) for one, rows in files.items()})
+
+
+def _restore(db: Connection, files: dict[str, list[Json]], about: Json, name: str) -> None:
+    campaign_id = _make_campaign(db, about, name)
+    _add_texts(db, files)
+    made = _add_items(db, campaign_id, files["items.jsonl"])
+    given = [*files["rankings.jsonl"], *files["demonstrations.jsonl"]]
+    given.sort(key=lambda row: (row["submitted_at"], row["id"]))
+    saved = _add_answers(db, campaign_id, made, given)
+    _mark_done(db, campaign_id, saved)
+    recount(db, campaign_id, {row["labeler_id"] for row in saved})
+    entry = Entry("", "campaign imported", name)
+    append(db, iso_time(time.time()), [entry, *entries_of(saved, "imported")])
 
 
 def _checked_files(folder: Path) -> Sequence[str]:

@@ -91,6 +91,8 @@ def write_dataset(found: Preferences, folder: Path) -> None:
     """Writes a folder for `datasets.load_from_disk`; ValueError where there is one already."""
     if folder.exists():
         raise ValueError(f"{folder} is there already: name another folder")
-    from datasets import Dataset
-
+    try:
+        from datasets import Dataset
+    except ModuleNotFoundError as error:
+        raise ValueError("this needs Hugging Face datasets: pip install datasets") from error
     Dataset.from_list(list(found.rows)).save_to_disk(folder)

@@ -3,6 +3,7 @@
 `withdraw` works inside the caller's transaction; `wipe` afterwards, outside of any.
 """
 
+import hashlib
 import sqlite3
 from dataclasses import dataclass
 
@@ -85,8 +86,8 @@ def _forget_person(db: Connection, labeler_id: str) -> None:
     login = select(accounts.c.login).where(accounts.c.labeler_id == labeler_id)
     name = db.execute(login).scalar()
     if name is not None:
-        named = func.lower(throttles.c.key).contains(name.lower(), autoescape=True)
-        db.execute(delete(throttles).where(named))
+        digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
+        db.execute(delete(throttles).where(throttles.c.key == f"login:{digest}"))
     for table in (sessions, accounts, tallies):
         _forget(db, table, labeler_id)
     db.execute(update(flags).where(flags.c.labeler_id == labeler_id).values(note=""))

@@ -1,5 +1,6 @@
 """A person takes their consent back: nothing of what they said is left, and the log stays whole."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def store_account(db: Connection) -> None:
     db.execute(text("insert into labelers (id, created_at) values ('ada', 'now')"))
     db.execute(insert(accounts).values(**row, **kept))
     db.execute(insert(sessions).values(**token, **times))
-    for key in (f"login:{SECRET}@example.org", "login:bob"):
+    digest = hashlib.sha256(f"{SECRET}@example.org".encode()).hexdigest()
+    for key in (f"login:{digest}", "login:bob"):
         db.execute(insert(throttles).values(key=key, failures=1, blocked_until=0.0))
 
 
