@@ -91,9 +91,8 @@ def create_app(
     describe(app, current_visitor)
     app.include_router(people_pages(with_accounts=accounts))
     app.mount("/page", StaticFiles(directory=STATIC), name="page")
-    if accounts:
-        home = _home(opened, named=campaign is not None)
-        app.add_middleware(Gate, current_visitor=current_visitor, home=home)
+    home = _home(opened, named=campaign is not None)
+    app.add_middleware(Gate, current_visitor=current_visitor, home=home)
     # An empty list of origins, so that Gradio does not echo any origin with credentials.
     app.add_middleware(CORSMiddleware, allow_origins=[])
     app.add_middleware(Wall, hosts=hosts, public_url=public_url, cookies=accounts)

@@ -291,3 +291,33 @@ def test_one_labeler_on_this_machine_has_no_routes_about_people(tmp_path: Path) 
             assert client.get("/sign-in").status_code == 404
         with store.database.reading() as db:
             assert db.execute(select(labelers)).all() == []
+
+
+def test_without_a_campaign_one_is_led_to_ones_own(tmp_path: Path) -> None:
+    with Store(tmp_path / "several.db") as store:
+        for name in ("first", "second & more"):
+            store.create_campaign(name, settings={"members_only": True})
+        several = Team(store, create_app(store.address, accounts=True), time.time())
+        labeler, lead = several.browser("labeler"), several.browser("lead")
+        assert labeler.get("/").headers["location"] == "/campaigns"
+        mine = f"/api/accounts/{several.ids['labeler']}/campaigns"
+        assert lead.post(mine, json={"campaign": "second & more"}).status_code == 200
+        home = labeler.get("/")
+        assert (home.status_code, home.headers["cache-control"]) == (303, "no-store")
+        assert home.headers["location"] == "/?campaign=second%20%26%20more"
+        assert labeler.get(home.headers["location"]).status_code == 200
+        lead.post(mine, json={"campaign": "first"})
+        assert labeler.get("/").headers["location"] == "/campaigns"
+        # One person on this machine chooses in the same way.
+        alone = create_app(store.address, labeler_id="ada")
+        with TestClient(alone, base_url=ORIGIN, follow_redirects=False) as client:
+            assert client.get("/").headers["location"] == "/campaigns"
+            assert client.get("/campaigns").status_code == 200
+
+
+def test_a_large_upload_is_refused_before_it_is_read(team: Team) -> None:
+    large = b"x" * (1024 * 1024)
+    team.secrets["labeler"] = begin(team.store, team.ids["labeler"], team.moment)
+    for client, status in ((team.browser(None), 401), (team.browser("labeler"), 403)):
+        assert client.post("/api/lead/anything", content=large).status_code == status
+        assert client.post("/api/submit", content=large).status_code == 413
