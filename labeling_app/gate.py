@@ -1,7 +1,7 @@
 """The gate before the pages: those who are not signed in are sent to sign in.
 
 The routes under `/api/` guard themselves; this is for what a browser opens, Gradio's own files
-included.
+included, and for large uploads, which must not be read before it is known whose they are.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from labeling_app.security import UPLOADS
 from labeling_app.visitors import CurrentVisitor, Role, Visitor
 
 # Pages for those who are not signed in yet, and our scripts and styles, which hold no data.
 OPEN_PAGES = ("/sign-in", "/invitation")
 OPEN_FOLDERS = ("/api/", "/page/")
-FOR_ROLES: dict[str, Role] = {"/lead": "lead", "/people": "lead"}
+FOR_ROLES: dict[str, Role] = {"/lead": "lead", "/people": "lead", "/api/lead": "lead"}
 
 
 class Gate:
@@ -48,18 +49,20 @@ class Gate:
         try:
             visitor = self.current_visitor(request)
         except HTTPException as error:
-            if "text/html" not in request.headers.get("accept", ""):
+            if "text/html" not in request.headers.get("accept", "") or path.startswith("/api/"):
                 return JSONResponse({"detail": error.detail}, error.status_code)
             asked = path if not request.url.query else f"{path}?{request.url.query}"
             after = "" if asked == "/" else f"?next={quote(asked, safe='/')}"
             return RedirectResponse(f"/sign-in{after}", 303)
         for page, role in FOR_ROLES.items():
             if (path == page or path.startswith(f"{page}/")) and not visitor.may(role):
-                said = f"this page is for the role {role!r}, and you are {visitor.role!r}."
+                said = f"this is for the role {role!r}, and you are {visitor.role!r}."
                 return JSONResponse({"detail": said}, 403)
         onward = self.home(visitor, request) if path == "/" else None
         return None if onward is None else RedirectResponse(onward, 303)
 
 
 def _is_open(path: str) -> bool:
+    if path.startswith(UPLOADS):
+        return False
     return path in OPEN_PAGES or path.startswith(OPEN_FOLDERS)

@@ -19,6 +19,7 @@ UPLOADS = "/api/lead/"
 SAFE_METHODS = ("GET", "HEAD")
 WRITING_METHODS = ("POST", "PATCH", "DELETE")
 PLAIN_PAGES = ("/sign-in", "/invitation", "/account", "/people", "/campaigns")
+GRADIO_PAGES = ("/", "/lead")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?")
 _STRICT = {
     "default-src": "'self'",
@@ -159,7 +160,7 @@ def _add_headers(headers: MutableHeaders, scope: Scope) -> None:
     headers.update(SECURITY_HEADERS)
     strict = scope["path"] in PLAIN_PAGES
     headers["Content-Security-Policy"] = STRICT_POLICY if strict else CONTENT_SECURITY_POLICY
-    if strict or scope["path"].startswith("/api/"):
+    if strict or scope["path"] in GRADIO_PAGES or scope["path"].startswith("/api/"):
         headers["Cache-Control"] = "no-store"
     elif scope["path"].startswith("/page/"):
         headers["Cache-Control"] = "no-cache"

@@ -41,6 +41,7 @@ from labeling_app.security import Wall, checked_origin
 from labeling_app.sessions import Sessions
 from labeling_app.sign_in_routes import session_routes, sign_in_routes
 from labeling_app.visitors import CurrentVisitor, Visitor, only
+from rlhf.feedback.campaigns import CampaignSettings
 from rlhf.feedback.invitations import invite_first_admin
 from rlhf.feedback.store import Campaign, Store
 
@@ -59,15 +60,15 @@ def create_app(
 
     Without a `campaign` visitors choose among those that they may work on. `public_url` is where
     people find it behind a proxy; `hosts` are the other names that are answered. `next_step` is the
-    command shown at the end. Raises ValueError where the campaign does not exist, the store has
-    none, or the id cannot be a labeler's.
+    command shown at the end. Raises ValueError where the campaign does not exist, the store of one
+    labeler has none, or the id cannot be a labeler's.
     """
     if accounts == (labeler_id is not None):
         raise ValueError("the page is either for one labeler_id, or for those with accounts")
     origin = checked_origin(public_url) if public_url else None
     opened = Store(store)
     try:
-        found = _campaign(opened, campaign)
+        found = _campaign(opened, campaign, may_be_empty=accounts)
         machine = Visitor(check_labeler_id(labeler_id), "admin") if labeler_id else None
     except ValueError:
         opened.close()
@@ -94,9 +95,8 @@ def create_app(
     describe(app, current_visitor)
     app.include_router(people_pages(with_accounts=accounts))
     app.mount("/page", StaticFiles(directory=STATIC), name="page")
-    if accounts:
-        home = _home(opened, named=campaign is not None)
-        app.add_middleware(Gate, current_visitor=current_visitor, home=home)
+    home = _home(opened, named=campaign is not None)
+    app.add_middleware(Gate, current_visitor=current_visitor, home=home)
     # An empty list of origins, so that Gradio does not echo any origin with credentials.
     app.add_middleware(CORSMiddleware, allow_origins=[])
     app.add_middleware(Wall, hosts=hosts, public_url=public_url, cookies=accounts)
@@ -161,9 +161,13 @@ def serve(
         listening.close()
 
 
-def _campaign(store: Store, name: str | None) -> Campaign:
-    """The one that is named, else the oldest: what work routes fall back on."""
+def _campaign(store: Store, name: str | None, *, may_be_empty: bool) -> Campaign:
+    """The one that is named, else the oldest: what work routes fall back on. A team may sign in
+    before there is any; one without a name stands for none.
+    """
     held = store.campaigns()
+    if name is None and not held and may_be_empty:
+        return Campaign(0, "", "rank", "", CampaignSettings())
     if name is None and not held:
         raise ValueError(
             f"there is no campaign in {store.database.name} yet: `rlhf label CONFIG` makes one "

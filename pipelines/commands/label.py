@@ -36,7 +36,7 @@ def label_command(
     if labeler is not None and place.accounts:
         raise ValueError("with --accounts people have pseudonyms of their own: drop --labeler")
     if path is None:
-        store, found, next_step = _of_store(db, campaign), campaign, ""
+        store, found, next_step = _of_store(db, campaign, make=place.accounts), campaign, ""
     elif campaign is not None:
         raise ValueError(f"--campaign goes with --db alone: {path} says what its campaign is")
     else:
@@ -67,11 +67,11 @@ def _of_run(path: Path, overrides: list[str]) -> tuple[str, str]:
         return config.store, campaign_for_people(store, config, config.folder / "round-1").name
 
 
-def _of_store(db: str | None, campaign: str | None) -> str:
-    """The address of a store that is there: none is made by looking for it."""
+def _of_store(db: str | None, campaign: str | None, *, make: bool) -> str:
+    """The address of a store; one that is not there is made for a team, which signs in first."""
     if db is None:
         raise ValueError("give a CONFIG, or a store: rlhf label --db STORE [--campaign NAME]")
-    if "://" not in db and not Path(db).is_file():
+    if not make and "://" not in db and not Path(db).is_file():
         raise ValueError(f"there is no store at {db}: `rlhf import FILE --into {db}` makes one")
     if campaign is not None:
         with Store(db) as store:

@@ -13,6 +13,8 @@ from sqlalchemy.exc import IntegrityError
 
 from rlhf.feedback.schema import throttles
 
+FREE_OF_LOGIN = 5
+FREE_OF_ADDRESS = 100  # a whole office of labelers may sit behind one
 LONGEST_BLOCK_SECONDS = 900.0
 FORGOTTEN_AFTER_SECONDS = 86_400.0
 
@@ -27,7 +29,9 @@ class Key:
 
 def login_key(login: str) -> Key:
     """Attempts on one login; its digest, so that this table holds no names."""
-    return Key(f"login:{hashlib.sha256(login.encode('utf-8', 'replace')).hexdigest()}", 5)
+    return Key(
+        f"login:{hashlib.sha256(login.encode('utf-8', 'replace')).hexdigest()}", FREE_OF_LOGIN
+    )
 
 
 def address_key(address: str) -> Key:
@@ -37,10 +41,10 @@ def address_key(address: str) -> Key:
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
-        return Key(f"address:{address[:100]}", 30)
+        return Key(f"address:{address[:100]}", FREE_OF_ADDRESS)
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return Key(f"address:{ipaddress.ip_network((found, 64), strict=False)}", 30)
-    return Key(f"address:{found}", 30)
+        return Key(f"address:{ipaddress.ip_network((found, 64), strict=False)}", FREE_OF_ADDRESS)
+    return Key(f"address:{found}", FREE_OF_ADDRESS)
 
 
 def block_seconds(failures: int, free: int) -> float:

@@ -57,9 +57,9 @@ class Team:
     secrets: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in (*ROLES, "other"):
-            role: Role = "labeler" if name == "other" else name
-            self.join(name, role)
+        for role in ROLES:
+            self.join(role, role)
+        self.join("other")
 
     def join(self, name: str, role: Role = "labeler") -> str:
         self.ids[name] = person(self.store, f"{name}@example.org", role, self.moment)

@@ -158,7 +158,7 @@ def test_every_route_as_everybody(team: Team, everybody: dict[str, TestClient]) 
                 expected = status
             elif refused:
                 expected = 401
-            elif ROLES.index(_role(name)) < ROLES.index(role) or not (  # type: ignore[arg-type]
+            elif ROLES.index(_role(name)) < ROLES.index(role) or not (
                 token_will_do or "token" not in name
             ):
                 expected = 403
@@ -240,7 +240,7 @@ def test_logins_are_for_admins_alone(team: Team) -> None:
     for name in ("lead", "admin"):
         team.secrets[name] = begin(team.store, team.ids[name], team.moment)
         rows = team.browser(name).get("/api/accounts").json()
-        assert {row["labeler_id"] for row in rows} >= set(team.ids[x] for x in ROLES)
+        assert {row["labeler_id"] for row in rows} >= {team.ids[x] for x in ROLES}
         logins = {row["login"] for row in rows}
         assert ("labeler@example.org" in logins) == (name == "admin")
         assert logins == {None} or name == "admin"
@@ -291,3 +291,33 @@ def test_one_labeler_on_this_machine_has_no_routes_about_people(tmp_path: Path) 
             assert client.get("/sign-in").status_code == 404
         with store.database.reading() as db:
             assert db.execute(select(labelers)).all() == []
+
+
+def test_without_a_campaign_one_is_led_to_ones_own(tmp_path: Path) -> None:
+    with Store(tmp_path / "several.db") as store:
+        for name in ("first", "second & more"):
+            store.create_campaign(name, settings={"members_only": True})
+        several = Team(store, create_app(store.address, accounts=True), time.time())
+        labeler, lead = several.browser("labeler"), several.browser("lead")
+        assert labeler.get("/").headers["location"] == "/campaigns"
+        mine = f"/api/accounts/{several.ids['labeler']}/campaigns"
+        assert lead.post(mine, json={"campaign": "second & more"}).status_code == 200
+        home = labeler.get("/")
+        assert (home.status_code, home.headers["cache-control"]) == (303, "no-store")
+        assert home.headers["location"] == "/?campaign=second%20%26%20more"
+        assert labeler.get(home.headers["location"]).status_code == 200
+        lead.post(mine, json={"campaign": "first"})
+        assert labeler.get("/").headers["location"] == "/campaigns"
+        # One person on this machine chooses in the same way.
+        alone = create_app(store.address, labeler_id="ada")
+        with TestClient(alone, base_url=ORIGIN, follow_redirects=False) as client:
+            assert client.get("/").headers["location"] == "/campaigns"
+            assert client.get("/campaigns").status_code == 200
+
+
+def test_a_large_upload_is_refused_before_it_is_read(team: Team) -> None:
+    large = b"x" * (1024 * 1024)
+    team.secrets["labeler"] = begin(team.store, team.ids["labeler"], team.moment)
+    for client, status in ((team.browser(None), 401), (team.browser("labeler"), 403)):
+        assert client.post("/api/lead/anything", content=large).status_code == status
+        assert client.post("/api/submit", content=large).status_code == 413

@@ -150,8 +150,8 @@ def test_broken_bodies_are_refused(team: Team) -> None:
     found = client.post("/api/next").json()["item"]
     for depth in (100, 900, 3000):
         answer = '{"a":' * depth + "1" + "}" * depth
-        body = json.dumps({**ranked(found, str(uuid4())), "answer": "?"}).replace('"?"', answer)
-        reply = client.post("/api/submit", content=body, headers=headers)
+        sent = json.dumps({**ranked(found, str(uuid4())), "answer": "?"}).replace('"?"', answer)
+        reply = client.post("/api/submit", content=sent, headers=headers)
         assert 400 <= reply.status_code < 500, (depth, reply.text)
 
 
@@ -346,8 +346,6 @@ def test_a_public_url_is_read_as_browsers_write_origins(url: str, origin: str) -
         "https://x.org/path",
         "https://a@x.org",
         "https://x.org?q",
-    ]
-    + [
         "https://x.org:port",
         "https://",
         "https://x.org:99999",
@@ -356,7 +354,7 @@ def test_a_public_url_is_read_as_browsers_write_origins(url: str, origin: str) -
     ],
 )
 def test_other_public_urls_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="as https://rank.example.org"):
+    with pytest.raises(ValueError, match="as https://rank"):
         checked_origin(url)
 
 
@@ -364,7 +362,7 @@ def test_lengths_that_are_not_one_are_refused(walled: TestClient) -> None:
     def chunks() -> Iterator[bytes]:
         yield b"x" * MAX_BODY_BYTES
 
-    for length in ("70000", "-1", "1e3", "9" * 5000, "0x10", "+1", " "):
+    for length in (str(MAX_BODY_BYTES + 1), "-1", "1e3", "9" * 5000, "0x10", "+1", " "):
         reply = walled.post("/api/x", headers={"Content-Length": length, "Origin": ORIGIN})
         assert reply.status_code == 413, length[:10]
     assert walled.post("/api/x", content=chunks(), headers={"Origin": ORIGIN}).status_code == 413
