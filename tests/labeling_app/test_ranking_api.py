@@ -420,11 +420,11 @@ def test_only_reviewers_review_and_see_orders_without_names(tmp_path: Path) -> N
         app.include_router(ranking_routes(store, campaign, visitor, "rlhf run x"))
         with TestClient(app) as client:
             review = {"review": "true"}
-            labeler, reviewer = {"x-name": "ada"}, {"x-name": "rex"}
-            assert client.post("/api/next", params=review, headers=labeler).status_code == 403
-            facts = client.get("/api/campaign", headers=labeler).json()
+            ada, rex = {"x-name": "ada"}, {"x-name": "rex"}
+            assert client.post("/api/next", params=review, headers=ada).status_code == 403
+            facts = client.get("/api/campaign", headers=ada).json()
             assert (facts["review"], facts["next_step"]) == (False, "")
-            reply = client.post("/api/next", params=review, headers=reviewer)
+            reply = client.post("/api/next", params=review, headers=rex)
         item = reply.json()["item"]
         ids = sorted(response["id"] for response in item["responses"])
         assert item["mode"] == "review"
