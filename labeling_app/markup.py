@@ -134,7 +134,7 @@ def dock() -> str:
         '<div class="failure" role="alert" hidden><span></span>'
         f"{_button('retry', 'retry')}</div>"
         f'<label class="rationale" hidden>{_t("rationale_label")}'
-        f'<textarea id="rationale" rows="3" maxlength="{_MAX_RATIONALE}"></textarea></label>'
+        f'<textarea id="rationale" rows="2" maxlength="{_MAX_RATIONALE}"></textarea></label>'
         f'<div class="verdicts" role="radiogroup" aria-label="{_t("verdicts_label")}" hidden></div>'
         f'<div class="order" tabindex="0" role="group" aria-label="{_t("so_far")}">'
         '<span class="lead"></span> '

@@ -102,12 +102,12 @@ export function ask(name) {
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    const closed = () => {
+    dialog.onclose = () => {
+      if (dialog.open) return; // told late of an earlier closing, after which it was opened again
       const chosen = find("input:checked", dialog)?.value ?? "";
       const note = find("textarea", dialog).value.trim();
       resolve(dialog.returnValue === name ? { chosen, note } : null);
     };
-    dialog.addEventListener("close", closed, { once: true });
   });
 }
 

@@ -1,9 +1,9 @@
 // The page at work: keys and clicks change the board, the board is drawn and saved, and the next
 // item waits, rendered, in the bank of slots that is out of view.
 
-import * as api from "./api.js";
 import { LETTERS } from "./board.js";
 import { filler } from "./bridge.js";
+import { openCampaign } from "./campaign.js";
 import { listen } from "./input.js";
 import { boardFor } from "./modes.js";
 import * as panels from "./panels.js";
@@ -17,7 +17,7 @@ const { all, byId, card, find, format } = view;
 const reviewing = new URLSearchParams(location.search).get("review") === "true";
 const patience = new Patience();
 const held = [null, null]; // the item in each bank
-let facts, texts, routes, fill, drafts;
+let campaign, texts, routes, fill, drafts;
 let board = null;
 let bank = 0;
 let watch = null;
@@ -32,67 +32,46 @@ let justDone = ""; // said together with what comes next
 /** Called by Gradio once the blocks are there; `trigger` runs the events of the bridge. */
 export async function start(trigger) {
   applyTheme();
-  facts = await campaignFacts();
-  texts = facts.texts;
-  routes = api.routes(texts);
-  drafts = new Drafts(saveDraft, showState);
-  fill = filler(trigger, () => [facts.guidelines_markdown || texts.no_guidelines, ...held]);
+  campaign = await openCampaign((reason) => (find("#end .waiting").textContent = reason));
+  ({ texts, routes } = campaign);
+  drafts = new Drafts((itemId, draft) => routes.draft(itemId, draft), showState);
+  fill = filler(trigger, () => [campaign.guidelines, ...held]);
   for (const each of [0, 1])
     byId(`conversation-${each}`).setAttribute("aria-label", texts.conversation);
   view.measure();
   panels.rememberSingleKeys();
   listen(page);
   addEventListener("beforeunload", (event) => drafts.unsaved && event.preventDefault());
-  setInterval(signOfLife, facts.heartbeat_seconds * 1000);
+  setInterval(signOfLife, campaign.facts.heartbeat_seconds * 1000);
   document.addEventListener("visibilitychange", signOfLife);
   await fill();
-  await showFacts();
+  await showCampaign();
   await goOn();
 }
 
-// The campaign
-
-async function campaignFacts() {
-  for (;;) {
-    try {
-      return await api.campaign();
-    } catch (error) {
-      if (error.message) find("#end .waiting").textContent = error.message;
-      await new Promise((resolve) => setTimeout(resolve, 1000));
-    }
-  }
-}
-
-async function showFacts() {
-  const title = texts[reviewing ? "mode_review" : `mode_${facts.mode}`];
-  find("#header .campaign").textContent = facts.name;
-  document.title = `${facts.name} · ${title}`;
-  for (const button of all('[data-action="review"]')) button.hidden = !facts.review;
+/** Shows the campaign; resolves once its guidelines are accepted, where that is asked for. */
+async function showCampaign() {
+  find("#header .campaign").textContent = campaign.facts.name;
+  document.title = `${campaign.facts.name} · ${texts[`mode_${modeHere()}`]}`;
+  for (const button of all('[data-action="review"]')) button.hidden = !campaign.facts.review;
   view.label("review", texts[reviewing ? "own_work" : "review_work"]);
-  panels.drawChanges(facts.changes, texts);
-  if (facts.needs_consent) await panels.askConsent(consent);
+  panels.drawChanges(campaign.facts.changes, texts);
+  if (campaign.facts.needs_consent) await panels.askConsent(() => campaign.consent().finally(fill));
 }
 
-async function consent() {
-  try {
-    await routes.consent(facts.guidelines_version);
-  } catch (error) {
-    if (error.status === 409) await refresh(); // they have changed while they were being read
-    throw error;
-  }
-}
+const modeHere = () => (reviewing ? "review" : campaign.facts.mode);
 
 async function refresh() {
-  facts = await api.campaign();
+  await campaign.refresh();
   await fill();
 }
 
 /** Looks again where the campaign has a newer version than the page shows. */
 async function notice(version) {
-  if (version === undefined || version === facts.version) return;
+  if (version === undefined || version === campaign.facts.version) return;
   try {
     await refresh();
-    await showFacts();
+    await showCampaign();
   } catch (error) {
     showState(error.lost ? "kept" : "refused", error.message);
   }
@@ -149,7 +128,7 @@ async function goOn() {
       prefetch();
     } else {
       board = null;
-      view.drawEnd(reply.progress, facts.next_step, texts);
+      view.drawEnd(reply.progress, campaign.facts.next_step, texts);
     }
     notice(reply.version);
   } catch (error) {
@@ -202,8 +181,8 @@ function settled() {
 async function askAgain(then) {
   try {
     await refresh();
-    if (!facts.needs_consent) return fail("not_saved", new Error(texts.refused), then);
-    await showFacts();
+    if (!campaign.facts.needs_consent) return fail("not_saved", new Error(texts.refused), then);
+    await showCampaign();
     await then();
   } catch (error) {
     fail("not_loaded", error, then);
@@ -211,10 +190,6 @@ async function askAgain(then) {
 }
 
 // Saving
-
-async function saveDraft(itemId, draft) {
-  await routes.draft(itemId, draft);
-}
 
 async function send(action, done) {
   if (busy || !board) return;
@@ -337,7 +312,7 @@ const always = {
   guidelines: () => panels.toggle("guidelines") || refocus(),
   mine: showMine,
   theme: toggleTheme,
-  keys: () => panels.openKeys(reviewing ? "review" : facts.mode),
+  keys: () => panels.openKeys(modeHere()),
   menu: () => panels.menu(!document.body.classList.contains("with-menu")),
   read: () => panels.toggle("guidelines", true),
   told,
@@ -363,7 +338,7 @@ const onItem = {
 
 async function told() {
   try {
-    await routes.told(facts.version);
+    await routes.told(campaign.facts.version);
     panels.drawChanges([], texts);
   } catch (error) {
     fail("not_loaded", error, told);

@@ -53,6 +53,7 @@ export function prepareBank(bank, board, texts) {
   ].join("\n\n");
   [...LETTERS].forEach((letter, index) => prepareCard(bank, letter, board, index, texts));
   byId(`editor-${bank}`).hidden = !board.editor;
+  find(".cards", byId(`bank-${bank}`)).dataset.count = item.responses.length;
   prepareVotes(byId(`votes-${bank}`), board.votes?.(), texts);
 }
 
@@ -70,6 +71,7 @@ function prepareCard(bank, letter, board, index, texts) {
   find('[data-action="diff"]', shown).hidden = responses.length < 2 && !board.editor;
   find(".ranks", shown).setAttribute("aria-label", format(texts[board.numbersKey], { letter }));
   find(".ranks", shown).hidden = board.top === 0;
+  find(".ranks", shown).dataset.top = board.top;
   all(".ranks label", shown).forEach((each, i) => {
     each.hidden = i >= board.top;
     find("input", each).setAttribute("aria-label", format(texts[board.numberKey], { number: i + 1 }));
@@ -112,6 +114,12 @@ function prepareDock(board, texts) {
     return choice;
   });
   place.replaceChildren(...choices);
+  place.dataset.count = choices.length;
+  const [first, middle, last] = [0, (choices.length - 1) / 2, choices.length - 1];
+  const ends = element("div", "", "ends"); // where the width has no room for all the words
+  ends.setAttribute("aria-hidden", true);
+  ends.append(...[first, middle, last].map((i) => element("span", texts[board.verdicts[i]] ?? "")));
+  place.append(ends);
   drawRationale(board, false);
 }
 

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
 
 from labeling_app.server import create_app
@@ -191,9 +192,8 @@ def groups_of(item: Item, *letters: str) -> tuple[tuple[str, ...], ...]:
 
 def faults(page: Any, state: str) -> list[str]:
     """What axe finds that is serious, with the state that the page is in."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = axe.run(page).response["violations"]
     return [
         f"{state}: {row['id']} {node['html'][:200]}"
         for row in found

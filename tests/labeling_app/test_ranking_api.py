@@ -1,17 +1,23 @@
 """The routes of the ranking page on a real store: what they give, save and refuse."""
 
+import json
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
 from labeling_app.labelers import check_labeler_id, default_labeler_id
+from labeling_app.routes import ranking_routes
 from labeling_app.server import create_app
+from labeling_app.visitors import Role, Visitor
 from rlhf.data.records import Prompt, Response
-from rlhf.feedback.store import Item, Store
+from rlhf.feedback.store import Item, Judgement, Store
 
 ORIGIN = "http://127.0.0.1"
 
@@ -26,9 +32,26 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def client(store: Store) -> Iterator[TestClient]:
+    """The routes of work alone, for ada."""
+    with TestClient(_routes(store, "replies"), base_url=ORIGIN) as opened:
+        yield opened
+
+
+@pytest.fixture
+def whole(store: Store) -> Iterator[TestClient]:
+    """The whole app, with its wall and its page."""
     app = create_app(store.address, "replies", labeler_id="ada", next_step="rlhf run x")
     with TestClient(app, base_url=ORIGIN, headers={"Origin": ORIGIN}) as opened:
         yield opened
+
+
+def _routes(store: Store, name: str) -> FastAPI:
+    def visitor(_request: Request) -> Visitor:
+        return Visitor("ada", "admin")
+
+    app = FastAPI()
+    app.include_router(ranking_routes(store, store.campaign(name), visitor, "rlhf run x"))
+    return app
 
 
 def _item(question: str, count: int = 3, wanted: int = 1) -> Item:
@@ -170,8 +193,8 @@ def test_what_the_browser_must_not_send_is_refused(client: TestClient, store: St
     assert store.rankings(store.campaign("replies")) == []
 
 
-def test_other_sites_and_other_hosts_cannot_write(client: TestClient, store: Store) -> None:
-    answer = _answer(_next(client), 1, 2, 3)
+def test_other_sites_and_other_hosts_cannot_write(whole: TestClient, store: Store) -> None:
+    answer = _answer(_next(whole), 1, 2, 3)
     for headers, status in (
         ({"Origin": "http://evil.test"}, 403),
         ({"Origin": "null"}, 403),
@@ -184,22 +207,22 @@ def test_other_sites_and_other_hosts_cannot_write(client: TestClient, store: Sto
         ({"Content-Length": "400000"}, 413),
         ({"Content-Type": "text/plain"}, 422),
     ):
-        reply = client.post("/api/submit", json=answer, headers=headers)
+        reply = whole.post("/api/submit", json=answer, headers=headers)
         assert reply.status_code == status, headers
         assert store.rankings(store.campaign("replies")) == []
-    reply = client.post("/api/submit", json=answer, headers={"Sec-Fetch-Site": "same-origin"})
+    reply = whole.post("/api/submit", json=answer, headers={"Sec-Fetch-Site": "same-origin"})
     assert reply.status_code == 200
 
 
-def test_nothing_but_the_routes_can_be_written_to(client: TestClient) -> None:
+def test_nothing_but_the_routes_can_be_written_to(whole: TestClient) -> None:
     for path in ("upload", "queue/join", "run/predict", "component_server"):
-        assert client.post(f"/gradio_api/{path}", json={}).status_code == 405
-    assert client.post("/login", json={}).status_code == 405
+        assert whole.post(f"/gradio_api/{path}", json={}).status_code == 405
+    assert whole.post("/login", json={}).status_code == 405
 
 
-def test_every_answer_carries_the_security_headers(client: TestClient) -> None:
+def test_every_answer_carries_the_security_headers(whole: TestClient) -> None:
     for path in ("/", "/api/campaign", "/page/ranking.js", "/nowhere"):
-        headers = client.get(path, headers={"Origin": "http://evil.test"}).headers
+        headers = whole.get(path, headers={"Origin": "http://evil.test"}).headers
         assert "img-src 'self' data:" in headers["content-security-policy"]
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
@@ -210,20 +233,19 @@ def test_every_answer_carries_the_security_headers(client: TestClient) -> None:
 def test_an_item_with_more_responses_than_letters_is_named(tmp_path: Path) -> None:
     with Store(tmp_path / "many.db") as store:
         store.add_items(store.create_campaign("many"), [_item("Which?", count=10)])
-        app = create_app(store.address, "many", labeler_id="ada")
-    with TestClient(app, base_url=ORIGIN) as client:
-        reply = client.post("/api/next", headers={"Origin": ORIGIN})
+        with TestClient(_routes(store, "many")) as client:
+            reply = client.post("/api/next")
     assert reply.status_code == 422
     assert "has 10 responses" in reply.json()["detail"]
 
 
 def test_a_store_that_fails_is_said_so_without_the_statement(
-    client: TestClient, store: Store
+    whole: TestClient, store: Store
 ) -> None:
-    answer = _answer(_next(client), 1, 2, 3)
+    answer = _answer(_next(whole), 1, 2, 3)
     with store.database.writing() as db:
         db.exec_driver_sql("alter table answers rename to elsewhere")
-    reply = client.post("/api/submit", json=answer)
+    reply = whole.post("/api/submit", json=answer)
     assert reply.status_code == 503
     assert "no such table: answers" in reply.json()["detail"]
     assert "select" not in reply.text.lower()
@@ -243,3 +265,237 @@ def test_the_default_labeler_is_a_pseudonym(monkeypatch: pytest.MonkeyPatch) -> 
     assert "ada" not in name.lower()
     monkeypatch.setenv("LOGNAME", "Grace Hopper")
     assert default_labeler_id() != name
+
+
+# The routes around an answer: facts, consent, changes, drafts, flags, own answers
+
+
+def test_the_facts_of_a_campaign_hold_what_the_page_needs(client: TestClient, store: Store) -> None:
+    client.post("/api/next")
+    store.change_campaign(store.campaign("replies"), by="lead", guidelines="New.", note="Read it.")
+    store.change_campaign(store.campaign("replies"), by="lead", settings={"overlap": 2})
+    facts = client.get("/api/campaign").json()
+    assert (facts["name"], facts["mode"], facts["guidelines"]) == ("replies", "rank", "New.")
+    assert (facts["version"], facts["guidelines_version"]) == (3, 2)
+    assert [
+        (row["version"], row["note"], row["guidelines_changed"]) for row in facts["changes"]
+    ] == [
+        (2, "Read it.", True),
+        (3, "", False),
+    ]
+    assert "lead" not in str(facts["changes"])  # who changed it is not told
+    assert (facts["role"], facts["review"], facts["next_step"]) == ("admin", True, "rlhf run x")
+    assert client.post("/api/told", json={"version": 3}).status_code == 200
+    assert client.get("/api/campaign").json()["changes"] == []
+
+
+def test_another_campaign_is_named_in_the_query_and_members_only_means_it(
+    client: TestClient, store: Store
+) -> None:
+    closed = store.create_campaign("closed", settings={"members_only": True})
+    store.add_items(closed, [_item("Secret?")])
+    for method, path, body in WORK:
+        reply = client.request(method, f"/api/{path}", params={"campaign": "closed"}, json=body)
+        assert reply.status_code == 403, path
+        assert reply.json()["detail"] == "you are not a member of the campaign 'closed'."
+        gone = client.request(method, f"/api/{path}", params={"campaign": "no"}, json=body)
+        assert gone.status_code == 404, path
+    store.join(closed, "ada")
+    item = client.post("/api/next", params={"campaign": "closed"}).json()["item"]
+    assert item["turns"][0]["text"] == "Secret?"
+    body = _answer(item, 1, 2, 3)
+    assert client.post("/api/submit", json=body).status_code == 422  # under another name: not hers
+    assert client.post("/api/submit", params={"campaign": "closed"}, json=body).status_code == 200
+
+
+WORK: list[tuple[str, str, Any]] = [
+    ("POST", "next", {}),
+    ("POST", "submit", {"submission_id": str(uuid4()), "item_id": 1, "answer": {}}),
+    ("POST", "skip", {"item_id": 1}),
+    ("POST", "flag", {"item_id": 1, "kind": "other"}),
+    ("POST", "draft", {"item_id": 1, "draft": {}}),
+    ("POST", "heartbeat", {"item_ids": [1]}),
+    ("GET", "mine", None),
+    ("GET", "items/1", None),
+]
+
+
+def test_work_waits_for_consent_to_the_newest_guidelines(client: TestClient, store: Store) -> None:
+    campaign = store.change_campaign(
+        store.campaign("replies"), by="lead", settings={"consent": True}
+    )
+    for method, path, body in WORK:
+        reply = client.request(method, f"/api/{path}", json=body)
+        assert reply.status_code == 409, path
+        assert "accepted before the work goes on" in reply.json()["detail"]
+    assert client.get("/api/campaign").json()["needs_consent"]
+    assert client.post("/api/consent", json={"guidelines_version": 7}).status_code == 409
+    assert client.post("/api/consent", json={"guidelines_version": 1}).status_code == 200
+    assert store.has_consented(campaign, "ada")
+    assert not client.get("/api/campaign").json()["needs_consent"]
+    assert _next(client) is not None
+    store.change_campaign(campaign, by="lead", guidelines="Stricter.")
+    assert client.post("/api/next").status_code == 409
+
+
+def test_items_of_others_can_be_neither_read_nor_touched(client: TestClient, store: Store) -> None:
+    task = store.claim(store.campaign("replies"), "bo")
+    assert task is not None
+    said = Judgement((tuple(sorted(task.shown)),))
+    store.submit(task.item_id, "bo", said, submission_id="bo1")
+    store.save_draft(task.item_id, "bo", {"secret": 1})
+    one = {"item_id": task.item_id}
+    for path, body in (
+        ("skip", one),
+        ("flag", {**one, "kind": "other"}),
+        ("draft", {**one, "draft": {}}),
+    ):
+        reply = client.post(f"/api/{path}", json=body)
+        assert (reply.status_code, reply.json()["detail"]) == (
+            422,
+            f"ada was not given item {task.item_id}.",
+        )
+    assert client.get(f"/api/items/{task.item_id}").status_code == 404
+    assert client.get("/api/mine").json() == {"answers": []}
+    assert client.post("/api/heartbeat", json={"item_ids": [task.item_id]}).status_code == 200
+
+
+def test_drafts_are_kept_and_given_back_and_limited(client: TestClient, store: Store) -> None:
+    item = _next(client)
+    draft = {"said": {"numbers": [1, None, None]}, "rationale": "a whole \U0001f600 pair"}
+    body = {"item_id": item["item_id"], "draft": draft}
+    assert client.post("/api/draft", json=body).status_code == 200
+    assert _next(client)["draft"] == draft
+    huge = {**body, "draft": {"text": "x" * 60_001}}
+    reply = client.post("/api/draft", json=huge)
+    assert reply.status_code == 422
+    assert "at most 60000 characters" in reply.json()["detail"]
+    assert _next(client)["draft"] == draft
+    client.post("/api/submit", json=_answer(item, 1, 2, 3))
+    assert client.get(f"/api/items/{item['item_id']}").json()["draft"] is None
+
+
+def test_own_answers_are_listed_opened_and_corrected(client: TestClient, store: Store) -> None:
+    items = []
+    for ranks in ((1, 2, 3), (2, 2, 1)):
+        items.append(_next(client))
+        client.post("/api/submit", json=_answer(items[-1], *ranks, rationale=" why\x00 "))
+    listed = client.get("/api/mine").json()["answers"]
+    assert [row["item_id"] for row in listed] == [item["item_id"] for item in reversed(items)]
+    assert [row["title"] for row in listed] == ["Question 1?", "Question 0?"]
+    assert len(client.get("/api/mine", params={"limit": 1}).json()["answers"]) == 1
+    assert client.get("/api/mine", params={"limit": 0}).status_code == 422
+    first = items[0]
+    opened = client.get(f"/api/items/{first['item_id']}").json()
+    ids = [response["id"] for response in first["responses"]]
+    assert opened["responses"] == first["responses"]
+    assert opened["answer"] == {
+        "ranks": dict(zip(ids, (1, 2, 3), strict=True)),
+        "none_acceptable": False,
+    }
+    assert opened["rationale"] == "why\ufffd"
+    client.post("/api/submit", json=_answer(first, 3, 2, 1))
+    rankings = store.rankings(store.campaign("replies"), with_superseded=True)
+    assert [ranking.supersedes for ranking in rankings] == [None, None, rankings[0].id]
+    assert len(client.get("/api/mine").json()["answers"]) == 2
+
+
+def test_only_reviewers_review_and_see_orders_without_names(tmp_path: Path) -> None:
+    with Store(tmp_path / "store.db") as store:
+        campaign = store.create_campaign("replies")
+        store.add_items(campaign, [_item("Which?", wanted=2)])
+        for labeler, turn in (("bo", 1), ("cy", -1)):
+            task = store.claim(campaign, labeler)
+            assert task is not None
+            order = tuple((one,) for one in sorted(task.shown)[::turn])
+            store.submit(task.item_id, labeler, Judgement(order), submission_id=labeler)
+        store.open_reviews(campaign)
+        roles: dict[str, Role] = {"ada": "labeler", "rex": "reviewer"}
+
+        def visitor(request: Request) -> Visitor:
+            name = request.headers["x-name"]
+            return Visitor(name, roles[name])
+
+        app = FastAPI()
+        app.include_router(ranking_routes(store, campaign, visitor, "rlhf run x"))
+        with TestClient(app) as client:
+            review = {"review": "true"}
+            ada, rex = {"x-name": "ada"}, {"x-name": "rex"}
+            assert client.post("/api/next", params=review, headers=ada).status_code == 403
+            facts = client.get("/api/campaign", headers=ada).json()
+            assert (facts["review"], facts["next_step"]) == (False, "")
+            reply = client.post("/api/next", params=review, headers=rex)
+        item = reply.json()["item"]
+        ids = sorted(response["id"] for response in item["responses"])
+        assert item["mode"] == "review"
+        assert item["votes"] == [[[one] for one in ids], [[one] for one in ids[::-1]]]
+        assert '"bo"' not in reply.text
+        assert '"cy"' not in reply.text
+
+
+@pytest.mark.parametrize("kind", ["gold", "repeat", "identical"])
+def test_no_reply_tells_a_check_from_work(tmp_path: Path, kind: str) -> None:
+    """Every item is answered; the keys of replies, the ids, the steps of the counts are alike."""
+    settings = {f"{kind}_share": 0.5, "repeat_after": 1}
+    with Store(tmp_path / "store.db") as store:
+        campaign = store.create_campaign("replies", settings=settings)
+        work = [_item(f"Question {n}?") for n in range(12)]
+        golden = [_item(f"Gold {n}?") for n in range(6)]
+        store.add_items(campaign, work)
+        if kind == "gold":
+            store.add_items(
+                campaign,
+                [replace(item, expected=tuple((r.id,) for r in item.responses)) for item in golden],
+            )
+        app = _routes(store, "replies")
+        shapes, ids, steps, done = set(), [], set(), 0
+        with TestClient(app) as client:
+            while (item := _next(client)) is not None:
+                shapes.add((*item, *item["responses"][0]))
+                ids += [response["id"] for response in item["responses"]]
+                reply = client.post("/api/submit", json=_answer(item, 1, 2, 3))
+                assert reply.status_code == 200
+                opened = client.get(f"/api/items/{item['item_id']}").json()
+                assert set(opened["answer"]["ranks"]) == {row["id"] for row in item["responses"]}
+                progress = reply.json()["progress"]
+                if progress["done"] < progress["wanted"]:
+                    steps.add(progress["done"] - done)
+                done = progress["done"]
+        with store.database.reading() as db:
+            given = db.exec_driver_sql(
+                "select count(*) from assignments join items on items.id = item_id where kind = ?",
+                (kind,),
+            ).scalar_one()
+        assert given >= 1  # there were checks among them
+        assert len(shapes) == 1
+        assert steps == {1}
+        assert all(re.fullmatch(r"response-[0-9a-f]{16}", one) for one in ids)
+
+
+def test_half_a_surrogate_pair_passes_and_is_refused_in_a_note(
+    client: TestClient, store: Store
+) -> None:
+    prompt = Prompt.of("Half?")
+    answers = (Response("r-1", prompt.id, "\ud800"), Response("r-2", prompt.id, "x\x00"))
+    campaign = store.create_campaign("half")
+    store.add_items(campaign, [Item(prompt, answers)])
+    here = {"campaign": "half"}
+    item = client.post("/api/next", params=here).json()["item"]
+    assert sorted(response["text"] for response in item["responses"]) == ["x\x00", "\ud800"]
+    body = json.dumps({"item_id": item["item_id"], "reason": "\ud800"})
+    reply = client.post(
+        "/api/skip", params=here, content=body, headers={"Content-Type": "application/json"}
+    )
+    assert reply.status_code == 422
+    assert reply.json()["detail"].startswith("reason: ")
+
+
+@pytest.mark.parametrize("number", [-1, 2**31, 2**63, 10**30, "1", 1.5, None])
+def test_numbers_that_no_store_can_hold_are_refused_in_one_sentence(
+    client: TestClient, number: Any
+) -> None:
+    for path, body in (("skip", {"item_id": number}), ("heartbeat", {"item_ids": [number]})):
+        reply = client.post(f"/api/{path}", json=body)
+        assert reply.status_code == 422
+        assert isinstance(reply.json()["detail"], str)
+    assert client.get(f"/api/items/{number}").status_code in (404, 422)

@@ -58,10 +58,14 @@ def watched(visit: Any) -> Iterator[Any]:
     """Visits a campaign of hostile items; in the end nothing may have been fetched or asked."""
     seen: list[str] = []
 
+    def asked(dialog: Any) -> None:
+        seen.append(dialog.message)
+        dialog.dismiss()
+
     def visit_watched(texts: tuple[str, ...], **options: Any) -> Site:
         site: Site = visit(_items(texts), **options)
         site.page.on("request", lambda request: seen.append(request.url))
-        site.page.on("dialog", lambda dialog: seen.append(dialog.message) or dialog.dismiss())
+        site.page.on("dialog", asked)
         site.page.on("popup", lambda popup: seen.append(popup.url))
         site.page.reload()  # so that what the first visit loads is seen too
         site.page.wait_for_selector(".bank.in-view .card")
