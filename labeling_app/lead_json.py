@@ -25,6 +25,7 @@ from rlhf.feedback.reliability import (
 from rlhf.feedback.schema import answers, items, prompts
 from rlhf.feedback.verdicts import verdicts_of
 
+CHECKS = ("gold", "repeat", "identical")
 EXCERPT = 160  # characters
 POINTS = 60  # of the line of answers over time
 
@@ -57,6 +58,7 @@ def quality_json(database: Database, observed: Observations, campaign: Campaign)
         texts = excerpts(db, [observed.items[one.item_id].prompt_id for one in disputed])
     return {
         "answers": len(observed.votes),
+        "checks": sum(observed.items[vote.item_id].kind in CHECKS for vote in observed.votes),
         "answers_by_time": _line(observed),
         "agreement": _agreement(observed),
         "agreement_by_time": [

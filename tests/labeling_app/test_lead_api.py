@@ -108,8 +108,8 @@ def test_every_route_is_for_leads_and_above(store: Store, campaign: Campaign) ->
 
 def test_overview_and_quality(client: TestClient) -> None:
     said = client.get("/api/lead/overview?campaign=Replies").json()
-    assert said["pace"]["wanted"] == said["pace"]["done"] == 12
-    assert (said["pace"]["per_hour"], said["pace"]["hours_to_go"]) == (12.0, 0.0)
+    assert said["progress"]["wanted"] == said["progress"]["done"] == 12
+    assert (said["pace"]["per_hour"], said["pace"]["recent"]) == (12.0, 12)
     counted = client.get("/api/lead/quality").json()
     assert counted["ready"] is True
     # Each item: aa and bb alike, cc against both.
