@@ -3,7 +3,14 @@
 import pytest
 from test_quality import asked, observed, vote
 
-from rlhf.feedback.disagreement import ITEMS_IN_PERIOD, agreement_by_time, disputes, hourly
+from rlhf.feedback.disagreement import (
+    ITEMS_IN_PERIOD,
+    agreement_by_time,
+    disputes,
+    hourly,
+    work_votes,
+)
+from rlhf.feedback.verdicts import verdicts_of
 
 
 def test_disputes_are_the_shares_of_like_verdicts_worst_first() -> None:
@@ -17,13 +24,15 @@ def test_disputes_are_the_shares_of_like_verdicts_worst_first() -> None:
         vote(items[3], "bob", "a", "b", "c"),  # alone
         vote(review, "rev", "a", "b", "c"),
     ]
-    found = disputes(observed([*items, review], votes))
+    seen = observed([*items, review], votes)
+    work = work_votes(seen)
+    found = disputes(seen, work, verdicts_of(work))
     assert [(one.item_id, one.pairs, one.labelers, one.review) for one in found] == [
         (2, 3, 2, "done"),
         (3, 3, 2, ""),
     ]
     assert [one.share for one in found] == [0.0, pytest.approx(2 / 3)]
-    assert len(disputes(observed([*items, review], votes), limit=1)) == 1
+    assert len(disputes(seen, work, verdicts_of(work), limit=1)) == 1
 
 
 def test_agreement_by_time_puts_an_item_where_its_last_answer_came() -> None:
@@ -33,10 +42,10 @@ def test_agreement_by_time_puts_an_item_where_its_last_answer_came() -> None:
         order = ("a", "b", "c") if number < ITEMS_IN_PERIOD else ("c", "b", "a")
         votes.append(vote(item, "ada", "a", "b", "c")._replace(at=0.0))
         votes.append(vote(item, "bob", *order)._replace(at=100.0 + number))
-    early, late = agreement_by_time(observed(items, votes))
+    early, late = agreement_by_time(votes, verdicts_of(votes))
     assert (early.agreement.strict, late.agreement.strict) == (1.0, 0.0)
     assert (early.start, early.items, late.end) == (100.0, ITEMS_IN_PERIOD, 100.0 + len(items) - 1)
-    assert agreement_by_time(observed(items[:5], votes[:10])) == []
+    assert agreement_by_time(votes[:10], verdicts_of(votes[:10])) == []
 
 
 def test_hourly_counts_a_page_left_open_as_the_lease() -> None:
