@@ -23,8 +23,9 @@ from rlhf.feedback.reliability import (
     kendall_tau,
 )
 from rlhf.feedback.schema import answers, items, prompts
-from rlhf.feedback.verdicts import verdicts_of
+from rlhf.feedback.verdicts import Verdicts, verdicts_of
 
+CHECKS = ("gold", "repeat", "identical")
 EXCERPT = 160  # characters
 POINTS = 60  # of the line of answers over time
 
@@ -52,13 +53,16 @@ def _coefficient(found: Coefficient) -> Json:
 
 def quality_json(database: Database, observed: Observations, campaign: Campaign) -> Json:
     """All that takes counting: agreement, labelers, findings, disputes."""
-    disputed = disputes(observed)
+    votes = work_votes(observed)
+    table = verdicts_of(votes)
+    disputed = disputes(observed, votes, table)
     with database.reading() as db:
         texts = excerpts(db, [observed.items[one.item_id].prompt_id for one in disputed])
     return {
         "answers": len(observed.votes),
+        "checks": sum(observed.items[vote.item_id].kind in CHECKS for vote in observed.votes),
         "answers_by_time": _line(observed),
-        "agreement": _agreement(observed),
+        "agreement": _agreement(votes, table.latest()),
         "agreement_by_time": [
             {
                 "start": period.start,
@@ -67,7 +71,7 @@ def quality_json(database: Database, observed: Observations, campaign: Campaign)
                 "value": period.agreement.strict,
                 "interval": period.agreement.strict_interval,
             }
-            for period in agreement_by_time(observed)
+            for period in agreement_by_time(votes, table)
         ],
         "disputes": [
             {
@@ -84,9 +88,7 @@ def quality_json(database: Database, observed: Observations, campaign: Campaign)
     }
 
 
-def _agreement(observed: Observations) -> Json:
-    votes = work_votes(observed)
-    verdicts = verdicts_of(votes).latest()
+def _agreement(votes: Sequence[Vote], verdicts: Verdicts) -> Json:
     pairs = agreement_over(verdicts)
     return {
         "strict": figure(pairs.strict, pairs.strict_interval, pairs.pairs_strict, of=pairs.prompts),

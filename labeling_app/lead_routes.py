@@ -44,10 +44,12 @@ def lead_routes(
     @router.get("/overview")
     def overview(campaign: asked) -> Json:
         """Where the campaign stands: progress, flags, skips, versions."""
+        progress = asdict(store.progress(campaign))
         with store.database.reading() as db:
             return {
                 "campaigns": [one.name for one in store.campaigns()],
                 "campaign": campaign_json(campaign),
+                "progress": progress,
                 "pace": asdict(pace(db, campaign, clock())),
                 "skips": [
                     {"reason": reason, "count": count}

@@ -21,7 +21,7 @@ LEAD_TEXTS: dict[str, str] = {
     "resume_note": "Open again.",
     "close": "Close",
     "counting": "Counting…",
-    "counted": "Counted at {time} from {answers} answers.",
+    "counted": "Counted at {time} from {answers} answers, {checks} of them to checks.",
     # Progress
     "progress": "Progress",
     "progress_said": "{done} of {wanted} answers are in ({share}).",
@@ -31,7 +31,6 @@ LEAD_TEXTS: dict[str, str] = {
     "progress_empty": "The campaign holds no items yet. Add some below.",
     "labelers_count": "labelers",
     "rate_hour": "answers in the last hour, checks included",
-    "checks_count": "answers to checks: gold, repeated, identical",
     "late_count": "late: after their lease had run out; they count all the same",
     "reviews_count": "reviews done, of {wanted}",
     "flags_count": "flags raised",

@@ -22,21 +22,20 @@ function plot(place, data, caption, columns, rows) {
 }
 
 export function overview(root, texts, said) {
-  const { pace, campaign } = said;
+  const { pace, progress, campaign } = said;
   const paused = !campaign.settings.open;
   const state = root.querySelector("header .state");
   say(state, paused ? texts.state_paused : texts.state_open);
   state.classList.toggle("paused", paused);
   say(root.querySelector('[data-action="pause"]'), paused ? texts.resume : texts.pause);
   const section = part(root, "progress");
-  const share = pace.wanted ? Math.min(1, pace.done / pace.wanted) : 0;
+  const share = progress.wanted ? Math.min(1, progress.done / progress.wanted) : 0;
   section.querySelector("progress").value = share;
-  say(lead(section), progressSentence(texts, pace, share));
+  say(lead(section), progressSentence(texts, progress, pace, share));
   const facts = [
-    [number(pace.labelers), texts.labelers_count],
+    [number(progress.labelers), texts.labelers_count],
     [number(pace.recent), texts.rate_hour],
-    [number(pace.checks), texts.checks_count],
-    [number(pace.late), texts.late_count],
+    [number(progress.late), texts.late_count],
     [number(pace.reviews_done), put(texts.reviews_count, { wanted: number(pace.reviews_wanted) })],
   ];
   fill(section.querySelector(".facts"), facts, () =>
@@ -45,14 +44,15 @@ export function overview(root, texts, said) {
   versions(root, texts, said.versions);
 }
 
-function progressSentence(texts, pace, share) {
-  if (!pace.wanted) return texts.progress_empty;
+function progressSentence(texts, progress, pace, share) {
+  if (!progress.wanted) return texts.progress_empty;
   const said = put(texts.progress_said, {
-    done: number(pace.done), wanted: number(pace.wanted), share: percent(share),
+    done: number(progress.done), wanted: number(progress.wanted), share: percent(share),
   });
-  if (pace.done >= pace.wanted) return `${said} ${texts.progress_done}`;
+  const left = progress.wanted - progress.done;
+  if (left <= 0) return `${said} ${texts.progress_done}`;
   if (pace.per_hour === null) return `${said} ${put(texts.progress_slow, { recent: pace.recent })}`;
-  const rest = { rate: number(pace.per_hour), time: hours(pace.hours_to_go) };
+  const rest = { rate: number(pace.per_hour), time: hours(left / pace.per_hour) };
   return `${said} ${put(texts.progress_rate, rest)}`;
 }
 
@@ -84,7 +84,7 @@ export function opener(texts, item, key = "") {
 
 export function quality(root, texts, said, facts) {
   if (!said.ready) return;
-  answersPlot(root, texts, said, facts.pace.wanted);
+  answersPlot(root, texts, said, facts.progress.wanted);
   findings(root, texts, said);
   agreement(root, texts, said);
   disputes(root, texts, said);
@@ -94,7 +94,7 @@ export function quality(root, texts, said, facts) {
 function answersPlot(root, texts, said, wanted) {
   const points = said.answers_by_time.map(([x, y]) => ({ x, y }));
   const caption = `${texts.plot_answers_caption} ${put(texts.counted, {
-    time: time(said.counted_at), answers: number(said.answers),
+    time: time(said.counted_at), answers: number(said.answers), checks: number(said.checks),
   })}`;
   const span = points.length ? points.at(-1).x - points[0].x : 0;
   const data = {

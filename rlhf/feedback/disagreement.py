@@ -10,7 +10,7 @@ import numpy as np
 from rlhf.feedback.agreement import Agreement, Interval, agreement_over
 from rlhf.feedback.intervals import student
 from rlhf.feedback.observations import Observations, Vote
-from rlhf.feedback.verdicts import verdicts_of
+from rlhf.feedback.verdicts import Verdicts
 
 MOST_PERIODS = 12
 ITEMS_IN_PERIOD = 15  # fewer would be noise
@@ -49,14 +49,14 @@ class Hourly:
     interval: Interval
 
 
-def disputes(observed: Observations, limit: int = 12) -> list[Dispute]:
+def disputes(
+    observed: Observations, votes: Sequence[Vote], table: Verdicts, limit: int = 12
+) -> list[Dispute]:
     """The items of work that labelers agree on least, the worst first, by how they judged them
-    before any review.
+    before any review. `table` holds the verdicts of `votes`, those of `work_votes`.
     """
-    votes = work_votes(observed)
-    if not votes:
+    if not len(table):
         return []
-    table = verdicts_of(votes)
     items = np.array([vote.item_id for vote in votes])[table.rankings]
     codes, places = np.unique(items, return_inverse=True)
     keys, pairs = np.unique(places * (table.pairs.max() + 1) + table.pairs, return_inverse=True)
@@ -93,24 +93,25 @@ def _reviews(observed: Observations) -> dict[int, str]:
     }
 
 
-def agreement_by_time(observed: Observations) -> list[Period]:
+def agreement_by_time(votes: Sequence[Vote], table: Verdicts) -> list[Period]:
     """Agreement over the campaign, oldest first: an item counts when its last answer came, and each
-    period holds as many items as the next.
+    period holds as many items as the next. `table` holds the verdicts of `votes`.
     """
     by_item: dict[int, list[Vote]] = defaultdict(list)
-    for vote in work_votes(observed):
+    for vote in votes:
         by_item[vote.item_id].append(vote)
     shared = sorted(
-        (max(vote.at for vote in votes), item)
-        for item, votes in by_item.items()
-        if len({vote.labeler_id for vote in votes}) > 1
+        (max(vote.at for vote in made), item)
+        for item, made in by_item.items()
+        if len({vote.labeler_id for vote in made}) > 1
     )
     number = min(MOST_PERIODS, len(shared) // ITEMS_IN_PERIOD)
+    item_of = np.array([vote.item_id for vote in votes], dtype=np.int64)[table.rankings]
     periods = []
     for part in np.array_split(np.arange(len(shared)), number) if number else []:
         chosen = [shared[at] for at in part.tolist()]
-        votes = [vote for _, item in chosen for vote in by_item[item]]
-        agreement = agreement_over(verdicts_of(votes).latest())
+        of_period = np.isin(item_of, [item for _, item in chosen])
+        agreement = agreement_over(table.where(of_period).latest())
         periods.append(Period(chosen[0][0], chosen[-1][0], len(chosen), agreement))
     return periods
 

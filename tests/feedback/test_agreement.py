@@ -8,6 +8,8 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rlhf.data.records import Prompt, Ranking, Response
 from rlhf.feedback.agreement import agreement_ceiling, cohen_kappa, pair_agreement
@@ -111,3 +113,55 @@ def test_kappa_equals_the_published_figures() -> None:
     votes = [[row[f"annotator{number}"] for row in rows] for number in (1, 2, 3)]
     kappas = [cohen_kappa(one, two) for one, two in combinations(votes, 2)]
     assert sorted(round(kappa, 2) for kappa in kappas) == [0.85, 0.86, 0.88]
+
+
+def orders(draw: random.Random, letters: str) -> list[str]:
+    """A random order of `letters` with ties."""
+    shuffled = draw.sample(letters, len(letters))
+    groups = [shuffled[0]]
+    for letter in shuffled[1:]:
+        if draw.random() < 0.3:
+            groups[-1] += letter
+        else:
+            groups.append(letter)
+    return groups
+
+
+def random_crew(seed: int, *, names: str = "vwxyz") -> list[Ranking]:
+    draw = random.Random(seed)
+    return [
+        ranking(labeler, *orders(draw, "abcd"[: 2 + number % 3]), question=f"question {number}")
+        for number in range(6)
+        for labeler in draw.sample(names, draw.randint(1, len(names)))
+    ]
+
+
+def counted_one_by_one(made: list[Ranking]) -> tuple[int, int, int, int]:
+    """Strict alike, strict, alike, all: over every two labelers and every pair, in plain loops."""
+    counts = [0, 0, 0, 0]
+    for one, two in combinations(made, 2):
+        if one.prompt_id != two.prompt_id or one.labeler_id == two.labeler_id:
+            continue
+        first, second = one.positions(), two.positions()
+        for a, b in combinations(sorted(set(first) & set(second)), 2):
+            verdicts = [(level[a] > level[b]) - (level[a] < level[b]) for level in (first, second)]
+            counts[0] += verdicts[0] == verdicts[1] != 0
+            counts[1] += 0 not in verdicts
+            counts[2] += verdicts[0] == verdicts[1]
+            counts[3] += 1
+    return counts[0], counts[1], counts[2], counts[3]
+
+
+@given(st.integers(0, 10_000))
+def test_arrays_count_what_loops_count(seed: int) -> None:
+    made = random_crew(seed)
+    strict_alike, strict, alike, pairs = counted_one_by_one(made)
+    found = pair_agreement(made)
+    assert (found.pairs_strict, found.pairs) == (strict, pairs)
+    assert found.strict == (pytest.approx(strict_alike / strict) if strict else None)
+    assert found.with_ties == (pytest.approx(alike / pairs) if pairs else None)
+
+
+@given(st.integers(0, 10_000))
+def test_who_is_who_changes_nothing(seed: int) -> None:
+    assert pair_agreement(random_crew(seed)) == pair_agreement(random_crew(seed, names="edcba"))
