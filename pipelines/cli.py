@@ -87,6 +87,13 @@ def label(
         typer.Argument(metavar="[CONFIG]", help="The run's YAML file; not needed with --db."),
     ] = None,
     overrides: Overrides = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="With CONFIG: rank the responses, demonstrate (write answers for SFT), or "
+            "evaluate (compare the trained policies with SFT, blind)."
+        ),
+    ] = "rank",
     labeler: Annotated[
         str | None, typer.Option(help="Who ranks; by default a pseudonym made from your login.")
     ] = None,
@@ -114,7 +121,15 @@ def label(
     from pipelines.commands.label import Place, label_command
 
     place = Place(host, port, accounts, public_url, tuple(proxy or ()), browser)
-    label_command(config, overrides or [], db=db, campaign=campaign, labeler=labeler, place=place)
+    label_command(
+        config,
+        overrides or [],
+        db=db,
+        campaign=campaign,
+        mode=mode,
+        labeler=labeler,
+        place=place,
+    )
 
 
 @app.command()

@@ -4,9 +4,17 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.campaigns import campaign_for_people
+from pipelines.campaigns import campaign_of_mode
 from pipelines.config import load_config
 from rlhf.feedback.store import Store
+
+
+# What the run is told, once people have done their part.
+NEXT = {
+    "rank": "labelers=people",
+    "demonstrate": "sft.written=true",
+    "evaluate": "evaluate.people_judgements=100",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +35,12 @@ def label_command(
     *,
     db: str | None,
     campaign: str | None,
+    mode: str,
     labeler: str | None,
     place: Place,
 ) -> None:
-    """Opens the people's campaign over the run's current responses, or the store at `db`; returns
-    when the server is stopped.
+    """Opens the run's campaign of this `mode` (rank, demonstrate or evaluate), or the store at
+    `db`; returns when the server is stopped.
     """
     if labeler is not None and place.accounts:
         raise ValueError("with --accounts people have pseudonyms of their own: drop --labeler")
@@ -41,8 +50,8 @@ def label_command(
         raise ValueError(f"--campaign goes with --db alone: {path} says what its campaign is")
     else:
         given = [*overrides, *([] if db is None else [f"label.store={db}"])]
-        store, found = _of_run(path, given)
-        next_step = f"rlhf run {shlex.join([str(path), *given])} labelers=people"
+        store, found = _of_run(path, given, mode)
+        next_step = f"rlhf run {shlex.join([str(path), *given])} {NEXT[mode]}"
     from labeling_app.labelers import default_labeler_id
     from labeling_app.server import serve
 
@@ -60,11 +69,11 @@ def label_command(
     )
 
 
-def _of_run(path: Path, overrides: list[str]) -> tuple[str, str]:
-    """The store of a run and the name of its people's campaign, made where it is not there yet."""
+def _of_run(path: Path, overrides: list[str], mode: str) -> tuple[str, str]:
+    """The store of a run and the name of its campaign, made where it is not there yet."""
     config = load_config(path, overrides)
     with Store(config.store) as store:
-        return config.store, campaign_for_people(store, config, config.folder / "round-1").name
+        return config.store, campaign_of_mode(store, config, config.folder / "round-1", mode).name
 
 
 def _of_store(db: str | None, campaign: str | None, *, make: bool) -> str:
