@@ -8,7 +8,6 @@ from pipelines.campaigns import campaign_of_mode
 from pipelines.config import load_config
 from rlhf.feedback.store import Store
 
-
 # What the run is told, once people have done their part.
 NEXT = {
     "rank": "labelers=people",
