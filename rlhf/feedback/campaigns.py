@@ -213,9 +213,9 @@ def changes_since(db: Connection, campaign: Campaign, labeler_id: str) -> list[C
 
 def join(db: Connection, campaign: Campaign, labeler_id: str, moment: float) -> None:
     """Makes a labeler a member of the campaign, told of its newest version."""
-    add_labeler(db, labeler_id, moment)
     mine = and_(members.c.campaign_id == campaign.id, members.c.labeler_id == labeler_id)
     if db.execute(select(members.c.since).where(mine)).first() is None:
+        add_labeler(db, labeler_id, moment)
         row = {"campaign_id": campaign.id, "labeler_id": labeler_id, "since": iso_time(moment)}
         insert_new(db, members, [{**row, "told_version": campaign.version}])
 

@@ -40,9 +40,13 @@ def hold_labeler(db: Connection, labeler_id: str, moment: float) -> None:
 
     Raises ValueError for one who has withdrawn consent.
     """
-    add_labeler(db, labeler_id, moment)
-    held = select(labelers.c.withdrawn_at).where(labelers.c.id == labeler_id)
-    if db.execute(held.with_for_update(key_share=True)).scalar() is not None:
+    asked = select(labelers.c.withdrawn_at).where(labelers.c.id == labeler_id)
+    held = asked.with_for_update(key_share=True)
+    row = db.execute(held).first()
+    if row is None:
+        add_labeler(db, labeler_id, moment)
+        row = db.execute(held).one()
+    if row.withdrawn_at is not None:
         raise ValueError(
             f"{labeler_id} has withdrawn consent: nothing is saved under this pseudonym any more"
         )

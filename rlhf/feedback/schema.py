@@ -130,7 +130,7 @@ assignments = Table(
     Column("campaign_id", ForeignKey("campaigns.id"), nullable=False),
     Column("ordinal", Integer, nullable=False),
     Column("shown", JSON, nullable=False),
-    Index("assignments_of_labeler", "labeler_id", "campaign_id", "state"),
+    Index("assignments_of_labeler", "labeler_id", "campaign_id", "state", "ordinal"),
     Index("assignments_in_order", "labeler_id", "campaign_id", "ordinal"),
     Index("assignments_due", "campaign_id", "state", "leased_until"),
 )

@@ -103,7 +103,9 @@ def _widen_assignments() -> None:
         sa.Column("ordinal", sa.Integer, nullable=False),
         sa.Column("shown", sa.JSON, nullable=False),
     )
-    op.create_index("assignments_of_labeler", "assignments", ["labeler_id", "campaign_id", "state"])
+    op.create_index(
+        "assignments_of_labeler", "assignments", ["labeler_id", "campaign_id", "state", "ordinal"]
+    )
     op.create_index("assignments_in_order", "assignments", ["labeler_id", "campaign_id", "ordinal"])
     op.create_index("assignments_due", "assignments", ["campaign_id", "state", "leased_until"])
     counts: dict[tuple[int, str], int] = {}
