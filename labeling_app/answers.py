@@ -1,5 +1,6 @@
 """What the page sends, checked (nothing from a browser is believed), and what it is told."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -100,7 +101,7 @@ def task_json(task: Task, votes: list[Ranking] | None = None) -> Json:
             f"item {task.item_id} has {len(task.responses)} responses; the page shows up to "
             f"{MAX_RESPONSES}: add the item again with fewer"
         )
-    names = {real: name for name, real in names_of_copies(task).items()}
+    names = {real: name for name, real in names_of_copies(task.shown).items()}
     row: Json = {
         "item_id": task.item_id,
         "mode": task.mode,
@@ -120,9 +121,9 @@ def _text(text: str) -> Json:
     return {"text": text, "markdown": inert_markdown(text)}
 
 
-def names_of_copies(task: Task) -> dict[str, str]:
+def names_of_copies(shown: Sequence[str]) -> dict[str, str]:
     """Name on the wire -> id, for responses that a check shows twice: their ids would tell."""
-    return {content_id("response", one): one for one in task.shown if one.endswith(COPY)}
+    return {content_id("response", one): one for one in shown if one.endswith(COPY)}
 
 
 def renamed(value: Any, names: dict[str, str]) -> Any:

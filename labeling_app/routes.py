@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
@@ -62,6 +63,15 @@ class Desk:
         found = self.store.progress(self.campaign, self.labeler_id)
         return {"progress": answers.progress_json(found, self.campaign)}
 
+    def asked(self, item_id: int) -> tuple[str, tuple[str, ...]]:
+        """The mode of an item that the labeler was given for this campaign, and the responses
+        shown; ValueError where it was not.
+        """
+        asked = self.store.asked(item_id, self.labeler_id, self.campaign)
+        if asked is None:
+            raise ValueError(f"{self.labeler_id} was not given item {item_id}")
+        return asked
+
     def task(self, item_id: int) -> Task:
         """An item that the labeler was given for this campaign; ValueError where it was not."""
         task = self.store.task(item_id, self.labeler_id, self.campaign)
@@ -92,11 +102,9 @@ def ranking_routes(
 
 
 def _member_desk(store: Store, opened: str, current_visitor: CurrentVisitor) -> Callable[..., Desk]:
-    def desk(
-        visitor: Annotated[Visitor, Depends(current_visitor)],
-        campaign: Annotated[str, Query(max_length=200)] = opened,
-    ) -> Desk:
+    def desk(request: Request, campaign: Annotated[str, Query(max_length=200)] = opened) -> Desk:
         """Who may work on which campaign: every route of work passes here."""
+        visitor = current_visitor(request)
         try:
             found = store.campaign(campaign)
         except ValueError as error:
@@ -109,7 +117,9 @@ def _member_desk(store: Store, opened: str, current_visitor: CurrentVisitor) -> 
 
 
 def _worker_desk(at_campaign: Callable[..., Desk]) -> Callable[..., Desk]:
-    def desk(found: Annotated[Desk, Depends(at_campaign)]) -> Desk:
+    @wraps(at_campaign)  # the same parameters; called, because each dependency is another thread
+    def desk(*given: Any, **named: Any) -> Desk:
+        found = at_campaign(*given, **named)
         if _needs_consent(found):
             raise HTTPException(
                 409, "the guidelines have to be read and accepted before the work goes on."
@@ -180,7 +190,7 @@ def _answer_routes(router: APIRouter, at_work: Callable[..., Desk]) -> None:
         if review and not Visitor(desk.labeler_id, desk.role).may("reviewer"):
             raise HTTPException(403, "reviews are for the role 'reviewer'.")
         with _refusals():
-            task = next_task(desk, after, review=review)
+            task = desk.store.claim(desk.campaign, desk.labeler_id, after=after, review=review)
             item = None if task is None else desk.task_json(task)
         return {"item": item, "version": desk.campaign.version, **desk.progress()}
 
@@ -188,9 +198,9 @@ def _answer_routes(router: APIRouter, at_work: Callable[..., Desk]) -> None:
     def submit(sent: answers.SubmittedAnswer, desk: Annotated[Desk, at]) -> Json:
         """Saves an answer once, however often it is sent; a later one corrects an earlier."""
         with _refusals():
-            task = desk.task(sent.item_id)
-            answer = answers.renamed(sent.answer, answers.names_of_copies(task))
-            said = mode_named(task.mode).check(answer, task.shown)
+            mode, shown = desk.asked(sent.item_id)
+            answer = answers.renamed(sent.answer, answers.names_of_copies(shown))
+            said = mode_named(mode).check(answer, shown)
             saved = desk.store.submit(
                 sent.item_id,
                 desk.labeler_id,
@@ -207,7 +217,7 @@ def _answer_routes(router: APIRouter, at_work: Callable[..., Desk]) -> None:
     def skip(sent: answers.SkipAnswer, desk: Annotated[Desk, at]) -> Json:
         """Gives an item back to the others; this labeler does not meet it again."""
         with _refusals():
-            desk.task(sent.item_id)
+            desk.asked(sent.item_id)
             desk.store.skip(sent.item_id, desk.labeler_id, sent.reason)
         return desk.progress()
 
@@ -236,7 +246,7 @@ def _item_routes(router: APIRouter, at_work: Callable[..., Desk]) -> None:
         answer = desk.store.answer(item_id, desk.labeler_id)
         with _refusals():
             row = desk.task_json(task)
-        names = {real: name for name, real in answers.names_of_copies(task).items()}
+        names = {real: name for name, real in answers.names_of_copies(task.shown).items()}
         row["answer"] = answer and answers.renamed(answers.answer_json(answer), names)
         row["rationale"] = answer.rationale if answer else ""
         return row
@@ -245,7 +255,7 @@ def _item_routes(router: APIRouter, at_work: Callable[..., Desk]) -> None:
     def flag(sent: answers.FlaggedItem, desk: Annotated[Desk, at]) -> Json:
         """Tells the lead of something wrong with an item, which stays with the labeler."""
         with _refusals():
-            desk.task(sent.item_id)
+            desk.asked(sent.item_id)
             desk.store.flag(sent.item_id, desk.labeler_id, sent.kind, sent.note)
         return {"item_id": sent.item_id}
 
@@ -253,7 +263,7 @@ def _item_routes(router: APIRouter, at_work: Callable[..., Desk]) -> None:
     def draft(sent: answers.SavedDraft, desk: Annotated[Desk, at]) -> Json:
         """Keeps what the labeler has begun, on whichever machine they go on."""
         with _refusals():
-            desk.task(sent.item_id)
+            desk.asked(sent.item_id)
             desk.store.save_draft(sent.item_id, desk.labeler_id, sent.draft)
         return {"item_id": sent.item_id}
 
@@ -262,18 +272,6 @@ def _item_routes(router: APIRouter, at_work: Callable[..., Desk]) -> None:
         """Keeps the labeler's leases alive; says which version the campaign is at."""
         desk.store.extend(desk.campaign, desk.labeler_id, sent.item_ids)
         return {"version": desk.campaign.version}
-
-
-def next_task(desk: Desk, after: int | None, *, review: bool = False) -> Task | None:
-    """The labeler's open task that is not `after`, claimed where there is none; None when done.
-
-    The store hands open tasks out in the campaign's order, so the one claimed ahead may come
-    first: whichever is not in the labeler's hands is the next.
-    """
-    task = desk.store.claim(desk.campaign, desk.labeler_id, review=review)
-    if after is None or task is None or task.item_id != after:
-        return task
-    return desk.store.claim(desk.campaign, desk.labeler_id, ahead=True, review=review)
 
 
 def _says(saved: Ranking | Demonstration, said: Judgement) -> bool:

@@ -69,14 +69,21 @@ def shown_order(
 
 
 def claim(
-    db: Connection, campaign: Campaign, labeler_id: str, moment: float, *, ahead: bool, review: bool
+    db: Connection,
+    campaign: Campaign,
+    labeler_id: str,
+    moment: float,
+    *,
+    after: int | None,
+    review: bool,
 ) -> Task | None:
     """The labeler's open task, else the next one, else None; see `Store.claim`."""
     hold_labeler(db, labeler_id, moment)
     until = moment + campaign.settings.lease_minutes * 60
     opened = _open_items(db, campaign, labeler_id, review=review)
-    if len(opened) > ahead:
-        item = opened[int(ahead)]
+    waiting = [item for item in opened if item.id != after]
+    if waiting:
+        item = waiting[0]
         extend(db, labeler_id, [item.id], until)
     elif not campaign.settings.open:
         return None

@@ -97,11 +97,12 @@ class Store:
 
     def campaign(self, name: str) -> Campaign:
         """The campaign of this name; ValueError naming those that exist where there is none."""
-        held = self.campaigns()
-        for campaign in held:
-            if campaign.name == name:
-                return campaign
-        known = ", ".join(campaign.name for campaign in held) or "none yet"
+        with self.database.reading() as db:
+            named = select(campaign_table).where(campaign_table.c.name == name)
+            row = db.execute(named).first()
+        if row is not None:
+            return campaigns.campaign_of(row)
+        known = ", ".join(campaign.name for campaign in self.campaigns()) or "none yet"
         raise ValueError(f"no campaign named {name!r} in {self.database.name} (there: {known})")
 
     def campaigns(self) -> list[Campaign]:
@@ -139,6 +140,8 @@ class Store:
 
     def may_work(self, campaign: Campaign, labeler_id: str) -> bool:
         """Whether the labeler may work on the campaign at all."""
+        if not campaign.settings.members_only:
+            return True
         with self.database.reading() as db:
             return campaigns.is_member(db, campaign, labeler_id)
 
@@ -172,16 +175,16 @@ class Store:
         labeler_id: str,
         *,
         now: float | None = None,
-        ahead: bool = False,
+        after: int | None = None,
         review: bool = False,
     ) -> Task | None:
         """The labeler's task: the one already open, else what they had begun before their lease
         ran out, else the next item that still wants a labeler; None when done.
 
         An item is leased for the campaign's `lease_minutes`; when the lease runs out another
-        labeler may get it, but a late answer is still saved. `ahead` claims a second item while
-        one is open, so that the page can load it early. `review` asks for what labelers disagree
-        on.
+        labeler may get it, but a late answer is still saved. `after` is the item in the labeler's
+        hands: the one to follow it is claimed, so that the page can load it early. `review` asks
+        for what labelers disagree on.
         """
         moment = time.time() if now is None else now
         with self.database.reading() as db:
@@ -191,7 +194,7 @@ class Store:
                 assignment.release_expired(db, campaign, moment)
         with self.database.writing() as db:
             campaigns.join(db, campaign, labeler_id, moment)
-            return assignment.claim(db, campaign, labeler_id, moment, ahead=ahead, review=review)
+            return assignment.claim(db, campaign, labeler_id, moment, after=after, review=review)
 
     def extend(
         self,
@@ -221,6 +224,22 @@ class Store:
             asked = select(campaign_table).where(campaign_table.c.id == item.campaign_id)
             campaign = campaigns.campaign_of(db.execute(asked).one())
             return assignment.task_of(db, campaign, item, labeler_id)
+
+    def asked(
+        self, item_id: int, labeler_id: str, campaign: Campaign
+    ) -> tuple[str, tuple[str, ...]] | None:
+        """The mode in which an item of the campaign was put to this labeler, and the responses in
+        the order shown; None where it was not.
+        """
+        mine = and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
+        given = select(items.c.kind, assignments.c.shown).select_from(
+            assignments.join(items, items.c.id == assignments.c.item_id)
+        )
+        with self.database.reading() as db:
+            row = db.execute(given.where(mine, assignments.c.campaign_id == campaign.id)).first()
+        if row is None:
+            return None
+        return "review" if row.kind == "review" else campaign.mode, tuple(row.shown)
 
     def submit(
         self,

@@ -69,7 +69,7 @@ def test_claims_and_answers_with_overlap(store: Store) -> None:
 
     def work(number: int) -> None:
         turn = 0
-        while (task := store.claim(made, f"labeler-{number}", ahead=bool(turn % 2))) is not None:
+        while (task := store.claim(made, f"labeler-{number}", after=turn or None)) is not None:
             answer(store, task, f"{number}-{turn}")
             done[task.item_id] += 1
             turn += 1
@@ -128,7 +128,7 @@ def test_one_labeler_in_many_windows(store: Store) -> None:
 
     def work(number: int) -> None:
         for turn in range(6):
-            task = store.claim(made, "ada", ahead=bool(number % 2))
+            task = store.claim(made, "ada", after=number or None)
             if task is not None:
                 store.save_draft(task.item_id, "ada", {"turn": turn})
                 answer(store, task, f"{number}-{turn}")

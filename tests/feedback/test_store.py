@@ -79,10 +79,10 @@ def test_a_labeler_gets_the_open_task_again_in_the_same_order(store: Store) -> N
     made = campaign(store, 3)
     task = claimed(store, made, "ada")
     assert claimed(store, made, "ada") == task
-    ahead = store.claim(made, "ada", ahead=True)
+    ahead = store.claim(made, "ada", after=task.item_id)
     assert ahead is not None
     assert ahead.item_id != task.item_id
-    assert store.claim(made, "ada", ahead=True) == ahead
+    assert store.claim(made, "ada", after=task.item_id) == ahead
     answer(store, task, "one")
     assert claimed(store, made, "ada") == ahead
 
