@@ -75,6 +75,25 @@ def test_a_lease_runs_out_and_a_late_answer_is_still_saved(store: Store) -> None
     assert {ranking.labeler_id for ranking in store.rankings(made)} == {"ada", "bob"}
 
 
+def test_a_late_answer_stays_late_however_it_is_corrected(store: Store) -> None:
+    made = campaign(store, 1)
+    late = claimed(store, made, "ada", now=0.0)
+    answer(store, claimed(store, made, "bob"), "bob")
+    answer(store, late, "ada 1", "abc")
+    answer(store, late, "ada 2", "cba")
+    assert (store.progress(made).done, store.progress(made).late) == (2, 1)
+    assert store.verify().findings == ()
+
+
+def test_an_answer_to_what_was_skipped_is_kept_and_counted_apart(store: Store) -> None:
+    made = campaign(store, 1)
+    skipped = claimed(store, made, "ada")
+    store.skip(skipped.item_id, "ada", "unsure")
+    answer(store, claimed(store, made, "bob"), "bob")
+    answer(store, skipped, "ada")
+    assert (store.progress(made).done, store.progress(made).late) == (2, 1)
+
+
 def test_a_labeler_gets_the_open_task_again_in_the_same_order(store: Store) -> None:
     made = campaign(store, 3)
     task = claimed(store, made, "ada")
