@@ -60,7 +60,7 @@ END = b"Connection: close\r\n\r\n"
             + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n"
             + END
             + b"2\r\n{}\r\n0\r\n\r\n",
-            413,
+            400,
         ),
         (POST + b"Content-Length: 99999999\r\n" + END, 413),
         (POST + b"Content-Length: -5\r\n" + END, 400),
