@@ -12,6 +12,7 @@ from hostile import HOSTILE, LARGE
 from rlhf.data.records import Message, Prompt, Response
 from rlhf.feedback.store import Item
 
+pytest_plugins = ["chromium"]
 pytestmark = pytest.mark.browser
 UNSAFE = (
     ".md :is(script, iframe, object, embed, style, link, meta, base, form, img[src], video, audio,"

@@ -10,6 +10,7 @@ from rlhf.data.records import Demonstration, Prompt, Ranking, Response
 from rlhf.feedback.modes import Judgement
 from rlhf.feedback.store import Campaign, Item, Store
 
+pytest_plugins = ["chromium"]
 pytestmark = pytest.mark.browser
 
 

@@ -17,6 +17,7 @@ from chromium import (
 from labeling_app.server import create_app
 from rlhf.data.records import Message
 
+pytest_plugins = ["chromium"]
 pytestmark = pytest.mark.browser
 
 

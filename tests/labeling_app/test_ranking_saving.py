@@ -8,6 +8,7 @@ from chromium import Site, an_item, faults, groups_of, shown_to_ada, some_items
 
 from rlhf.feedback.modes import Judgement
 
+pytest_plugins = ["chromium"]
 pytestmark = pytest.mark.browser
 
 
