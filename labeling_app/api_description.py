@@ -37,9 +37,31 @@ _PROGRESS = {"mine": 4, "done": 120, "wanted": 300}
 # What the routes of `labeling_app.routes` answer, which are plain JSON. A test holds them against
 # the real answers.
 EXAMPLES: dict[str, Json] = {
-    "/api/next": {"item": _ITEM, "progress": _PROGRESS},
+    "/api/next": {"item": _ITEM, "version": 3, "progress": _PROGRESS},
     "/api/submit": {"answer_id": "ranking-51cc", "progress": _PROGRESS},
     "/api/skip": {"progress": _PROGRESS},
+    "/api/draft": {"item_id": 17},
+    "/api/flag": {"item_id": 17},
+    "/api/heartbeat": {"version": 3},
+    "/api/told": {"version": 3},
+    "/api/consent": {"guidelines_version": 2},
+    "/api/mine": {
+        "answers": [
+            {
+                "item_id": 17,
+                "answered_at": "2026-01-05T09:00:00.000+00:00",
+                "title": "Which is best?",
+            }
+        ]
+    },
+    "/api/items/{item_id}": {
+        **_ITEM,
+        "answer": {
+            "ranks": {"response-3d1f": 1, "response-8a02": 2},
+            "none_acceptable": False,
+        },
+        "rationale": "It names the source.",
+    },
 }
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from labeling_app.visitors import Visitor
 from rlhf.feedback import sessions
-from rlhf.feedback.database import Database
+from rlhf.feedback.database import Database, StoreUnavailableError
 
 # Asked of the store once in so many seconds, so that a page full of requests costs one look-up. A
 # session that is revoked here ends at once; one revoked by another process, within this time.
@@ -97,7 +97,7 @@ class Sessions:
 
     def _note_use(self, bearer: sessions.Bearer, now: float) -> None:
         """Best effort: a store that cannot be written to can still be read from."""
-        with suppress(DBAPIError), self.database.writing() as db:
+        with suppress(DBAPIError, StoreUnavailableError), self.database.writing() as db:
             sessions.note_use(db, bearer, now)
 
     def _secret(self, request: Request) -> str | None:
