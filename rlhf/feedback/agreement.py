@@ -91,7 +91,7 @@ def alike_by_prompt(verdicts: Verdicts) -> NDArray[np.int64]:
     by_pair[:, 1] = _couples(strict)
     by_pair[:, 2] = lost + won + tied
     by_pair[:, 3] = _couples(strict + votes[:, 1])
-    prompt_of = np.empty(len(votes), dtype=np.int64)
+    prompt_of = np.zeros(len(votes), dtype=np.int64)  # a part of a table leaves pairs out
     prompt_of[verdicts.pairs] = verdicts.prompts
     counts = np.zeros((verdicts.num_prompts, 4), dtype=np.int64)
     np.add.at(counts, prompt_of, by_pair)

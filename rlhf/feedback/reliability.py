@@ -39,7 +39,7 @@ def alpha_over_pairs(verdicts: Verdicts) -> Coefficient:
     Each pair counts in both directions, since which of two responses is named first says nothing.
     """
     votes = votes_on_pairs(verdicts)
-    prompt_of = np.empty(len(votes), dtype=np.int64)
+    prompt_of = np.zeros(len(votes), dtype=np.int64)  # a part of a table leaves pairs out
     prompt_of[verdicts.pairs] = verdicts.prompts
     both = np.concatenate([votes, votes[:, ::-1]])
     return krippendorff_alpha(both, np.concatenate([prompt_of, prompt_of]), "nominal")

@@ -7,12 +7,19 @@ import random
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlhf.data.records import Prompt, Ranking, Response
-from rlhf.feedback.agreement import agreement_ceiling, cohen_kappa, pair_agreement
+from rlhf.feedback.agreement import (
+    agreement_ceiling,
+    agreement_over,
+    cohen_kappa,
+    pair_agreement,
+)
+from rlhf.feedback.verdicts import verdicts_of
 
 SHARED = Path(
     os.environ.get("RLHF_SHARED_DATA", Path(__file__).parents[2].parent / "shared" / "data")
@@ -152,6 +159,7 @@ def counted_one_by_one(made: list[Ranking]) -> tuple[int, int, int, int]:
     return counts[0], counts[1], counts[2], counts[3]
 
 
+@settings(deadline=None)  # a busy machine
 @given(st.integers(0, 10_000))
 def test_arrays_count_what_loops_count(seed: int) -> None:
     made = random_crew(seed)
@@ -162,6 +170,16 @@ def test_arrays_count_what_loops_count(seed: int) -> None:
     assert found.with_ties == (pytest.approx(alike / pairs) if pairs else None)
 
 
+@settings(deadline=None)  # a busy machine
 @given(st.integers(0, 10_000))
 def test_who_is_who_changes_nothing(seed: int) -> None:
     assert pair_agreement(random_crew(seed)) == pair_agreement(random_crew(seed, names="edcba"))
+
+
+def test_a_part_of_a_table_is_counted_as_if_it_were_all() -> None:
+    made = random_crew(3)
+    table = verdicts_of(made)
+    for prompt_id in {one.prompt_id for one in made}:
+        places = [place for place, one in enumerate(made) if one.prompt_id == prompt_id]
+        part = agreement_over(table.where(np.isin(table.rankings, places)).latest())
+        assert part == pair_agreement([made[place] for place in places])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import krippendorff
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
@@ -135,6 +135,7 @@ def test_tau_is_the_mean_of_tau_b_over_labelers_and_items() -> None:
     assert found.interval[0] < found.value < found.interval[1]
 
 
+@settings(deadline=None)  # a busy machine
 @given(st.integers(0, 5_000))
 def test_names_do_not_matter_and_a_copy_of_everybody_agrees_more(seed: int) -> None:
     draw = random.Random(seed)
