@@ -52,7 +52,8 @@ def _header() -> str:
         f'<header><h1>{_t("title")}</h1><label class="choose">{_t("campaign")} '
         '<select id="campaign"></select></label><span class="state"></span>'
         f'<button type="button" data-action="pause">{_t("pause")}</button>'
-        f'<span class="live"></span></header><nav aria-label="{_t("title")}">{links}</nav>'
+        f'<span class="live"></span><a href="../campaigns">{_t("campaigns")}</a></header>'
+        f'<nav aria-label="{_t("title")}">{links}</nav>'
         '<div class="lost" role="alert" hidden></div>'
     )
 

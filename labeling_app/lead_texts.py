@@ -6,6 +6,7 @@ The sentences of findings are in `rlhf.feedback.findings`.
 
 LEAD_TEXTS: dict[str, str] = {
     "title": "Campaign dashboard",
+    "campaigns": "All campaigns",
     "campaign": "Campaign",
     "loading": "Loading…",
     "live": "Live, {time}",

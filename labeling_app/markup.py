@@ -33,6 +33,8 @@ def _aside(place: str) -> str:
         f"{_button('mine', 'mine', 'm', extra=f'{extra} {_CLOSED}')}"
         f"{_button('review', 'review_work', extra=f'{extra} hidden')}"
         f"{_button('theme', 'theme', extra=extra)}{_button('keys', 'keys', '?', extra=extra)}"
+        f'<a {extra} href="campaigns">{_t("campaigns")}</a>'
+        f'<a {extra} href="lead/" data-lead hidden>{_t("dashboard")}</a>'
     )
 
 

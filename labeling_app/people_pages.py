@@ -119,7 +119,7 @@ def _page(title: str, script: str, body: str, *, signed_in: bool = False) -> str
                 ("/campaigns", "campaigns_title", ""),
                 ("/account", "account_title", " data-accounts hidden"),
                 ("/people", "people_title", " data-lead hidden"),
-                ("/lead", "dashboard", " data-dashboard hidden"),
+                ("/lead/", "dashboard", " data-dashboard hidden"),
             )
         )
         out = f"<button type='button' id='sign-out' data-accounts hidden>{_t('sign_out')}</button>"

@@ -18,6 +18,8 @@ TEXTS: dict[str, str] = {
     "no_guidelines": "This campaign has no guidelines yet.",
     "close": "Close",
     "keys": "Keys",
+    "campaigns": "Campaigns",
+    "dashboard": "Dashboard",
     "menu": "More",
     "theme": "Theme",
     "review_work": "Review",
@@ -191,6 +193,7 @@ TEXTS: dict[str, str] = {
     "not_saved_lost": "Not saved: {reason} Your answer is still here and is sent again by itself.",
     "not_loaded": "That did not load: {reason}",
     "not_told": "The lead was not told: {reason}",
+    "signed_out": "you are signed out. Sign in again in another tab (/sign-in), then try again.",
     "offline": "the server does not answer.",
     "refused": "the server did not accept it.",
     # The end

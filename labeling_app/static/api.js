@@ -30,6 +30,7 @@ async function call(url, body, texts) {
   }
   const said = await reply.json().catch(() => ({}));
   if (reply.ok) return said;
+  if (reply.status === 401) throw failure(texts.signed_out, 401, false);
   const reason = typeof said.detail === "string" ? said.detail : texts.refused;
   throw failure(reason, reply.status, reply.status >= 500);
 }

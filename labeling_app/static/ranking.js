@@ -54,6 +54,11 @@ async function showCampaign() {
   find("#header .campaign").textContent = campaign.facts.name;
   document.title = `${campaign.facts.name} · ${texts[`mode_${modeHere()}`]}`;
   for (const button of all('[data-action="review"]')) button.hidden = !campaign.facts.review;
+  const leads = ["lead", "admin"].includes(campaign.facts.role);
+  for (const link of all("a[data-lead]")) {
+    link.hidden = !leads;
+    link.href = `lead/?campaign=${encodeURIComponent(campaign.facts.name)}`;
+  }
   view.label("review", texts[reviewing ? "own_work" : "review_work"]);
   panels.drawChanges(campaign.facts.changes, texts);
   if (campaign.facts.needs_consent) await panels.askConsent(() => campaign.consent().finally(fill));

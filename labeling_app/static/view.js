@@ -169,6 +169,7 @@ export function drawBoard(bank, board, texts) {
   }
   find('[data-action="none"]').setAttribute("aria-pressed", board.none);
   find('[data-action="submit"]').setAttribute("aria-disabled", !board.complete());
+  find('[data-action="submit"] kbd').textContent = board.editor ? "Ctrl ↵" : "↵";
   find('[data-action="undo"]').setAttribute("aria-disabled", board.past.length === 0);
 }
 
