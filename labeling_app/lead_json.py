@@ -10,18 +10,18 @@ from rlhf.data.identity import Json
 from rlhf.data.records import Prompt
 from rlhf.feedback.agreement import Interval, agreement_ceiling, agreement_over
 from rlhf.feedback.campaigns import Campaign, load_texts
+from rlhf.feedback.coefficients import (
+    Coefficient,
+    alpha_over_pairs,
+    alpha_over_places,
+    kendall_tau,
+)
 from rlhf.feedback.database import Database
 from rlhf.feedback.disagreement import agreement_by_time, disputes, hourly, work_votes
 from rlhf.feedback.findings import findings
 from rlhf.feedback.intervals import Share
 from rlhf.feedback.observations import Observations, Vote
 from rlhf.feedback.quality import MINIMUM, judge
-from rlhf.feedback.reliability import (
-    Coefficient,
-    alpha_over_pairs,
-    alpha_over_places,
-    kendall_tau,
-)
 from rlhf.feedback.schema import answers, items, prompts
 from rlhf.feedback.verdicts import Verdicts, verdicts_of
 

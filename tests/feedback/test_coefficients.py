@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from rlhf.feedback.reliability import (
+from rlhf.feedback.coefficients import (
     Level,
     alpha_over_pairs,
     alpha_over_places,
