@@ -27,6 +27,10 @@ NO_TORCH = [
     "rlhf.data.splits",
     "rlhf.feedback.store",
     "rlhf.feedback.intake",
+    "rlhf.feedback.findings",
+    "rlhf.feedback.moving",
+    "rlhf.feedback.quality",
+    "rlhf.feedback.training_export",
     "rlhf.simulation.labelers",
     "rlhf.simulation.gold",
     "rlhf.tracking.mirror",
@@ -38,6 +42,7 @@ NO_TORCH = [
     "pipelines.runner",
     "pipelines.commands.run",
     "pipelines.commands.label",
+    "pipelines.commands.store",
     "pipelines.commands.status",
     "pipelines.commands.chat",
 ]
