@@ -13,3 +13,9 @@ os.environ.update(
 )
 
 pytest_plugins = ["postgres"]
+
+# How long an example takes says more about the machine than about the code.
+from hypothesis import settings  # noqa: E402 - after the environment is set
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import socket
-import statistics
 import subprocess
 import threading
 import time
@@ -17,8 +16,7 @@ from uuid import uuid4
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
-from team import ORIGIN, Team, begin, item, ranked
+from team import Team, begin, item, ranked
 
 from labeling_app.api_description import EXAMPLES
 from labeling_app.server import create_app
@@ -197,25 +195,3 @@ def test_the_examples_have_the_shape_of_real_answers(team: Team) -> None:
         example = copy.deepcopy(EXAMPLES[path])
         example.get("answer", {}).pop("ranks", None)
         assert _shape(reply) == _shape(example), path
-
-
-def _submits_a_second(app: FastAPI, headers: dict[str, str], count: int) -> float:
-    """Median rate of next and submit, one after the other, through the whole stack."""
-    with TestClient(app, base_url=ORIGIN, headers={"Origin": ORIGIN, **headers}) as client:
-        spent = []
-        for _ in range(count):
-            found = client.post("/api/next").json()["item"]
-            began = time.perf_counter()
-            reply = client.post("/api/submit", json=ranked(found, str(uuid4())))
-            spent.append(time.perf_counter() - began)
-            assert reply.status_code == 200
-    return 1 / statistics.median(spent)
-
-
-def test_a_session_costs_little_beside_a_single_user(team: Team) -> None:
-    alone = create_app(team.store.address, "my replies", labeler_id="ada")
-    token = begin(team.store, team.ids["labeler"], team.moment, "token")
-    one = _submits_a_second(alone, {}, 25)
-    other = _submits_a_second(team.app, {"Authorization": f"Bearer {token}"}, 25)
-    print(f"submits/s, one caller: {one:.0f} alone, {other:.0f} with a token")  # noqa: T201
-    assert other > one / 2
