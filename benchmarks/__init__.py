@@ -1,0 +1,1 @@
+"""What is measured, against whom: each module runs as `python -m benchmarks.<name> [--quick]`."""
