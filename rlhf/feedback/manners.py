@@ -20,7 +20,6 @@ Array = NDArray[np.float64]
 ALPHAS = (-1.0, -0.5, 0.0, 0.5)  # beside 1, which is everybody's until shown otherwise
 STRENGTHS = (-3.0, -1.5, 1.5, 3.0)  # of a habit, in log-odds
 LIKE_THE_OTHERS = 0.9  # the prior probability of (1, no habit): what everybody is shrunk towards
-LAPSE = 0.02  # the share of votes that nothing explains: no vote alone proves anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def manners(num_leanings: int) -> Manners:
 
 def first_chance(logits: Array) -> Array:
     """The probability of a vote for the first, from its log-odds; any shape."""
-    chance: Array = (1 - LAPSE) / (1 + np.exp(-np.clip(logits, -40, 40))) + LAPSE / 2
+    chance: Array = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
     return chance
 
 

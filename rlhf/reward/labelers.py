@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.sparse import csr_array
 
 from rlhf.feedback.manners import (
-    LAPSE,
     Array,
     Reliability,
     first_chance,
@@ -24,7 +24,7 @@ from rlhf.feedback.manners import (
 
 FOLDS = 5
 RIDGE = 3.0
-GATE_STANDARD_ERRORS = 1.0
+GATE_STANDARD_ERRORS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def plain_weights(made: Comparisons, *, ridge: float = RIDGE) -> Array:
     def loss(weights: Array) -> tuple[float, Array]:
         margin = made.difference @ weights
         nats = made.weight * (np.logaddexp(0, margin) - made.vote * margin)
-        slope = made.weight * (_sigmoid(margin) - made.vote)
+        slope = made.weight * (first_chance(margin) - made.vote)
         return (
             float(nats.sum() + ridge / 2 * weights @ weights),
             made.difference.T @ slope + ridge * weights,
@@ -105,21 +105,21 @@ def aware_weights(
     known = manners(made.leanings.shape[1])
     habits = made.leanings @ known.leaning.T  # (n, T)
     vote = made.vote[:, None]
+    # (J, n): sums what a labeler said, each vote as often as it counts
+    by_labeler = csr_array(
+        (made.weight, (made.labeler, np.arange(len(made)))), (num_labelers, len(made))
+    )
 
     def chances(weights: Array) -> tuple[float, Array, Array]:
         first = first_chance((made.difference @ weights)[:, None] * known.alpha + habits)
-        nats = made.weight[:, None] * log_chance(vote, first)
-        joint = _by_labeler(nats, made.labeler, num_labelers)
+        joint = by_labeler @ log_chance(vote, first)
         top = (joint + known.log_prior).max(1)
         total = np.log(np.exp(joint + known.log_prior - top[:, None]).sum(1)) + top
         return float(total.sum()), posterior(joint, known.log_prior), first
 
     def loss(weights: Array) -> tuple[float, Array]:
         evidence, manner, first = chances(weights)
-        # d log chance / d logit, where first = (1 - LAPSE) * sigmoid + LAPSE / 2
-        sigmoid = (first - LAPSE / 2) / (1 - LAPSE)
-        by_logit = (vote - first) / (first * (1 - first)) * (1 - LAPSE) * sigmoid * (1 - sigmoid)
-        slope = made.weight * (manner[made.labeler] * by_logit * known.alpha).sum(1)
+        slope = made.weight * (manner[made.labeler] * (vote - first) * known.alpha).sum(1)
         return (
             float(-evidence + ridge / 2 * weights @ weights),
             -made.difference.T @ slope + ridge * weights,
@@ -133,8 +133,9 @@ def learn(made: Comparisons, num_labelers: int, *, ridge: float = RIDGE) -> Lear
     """The reward and the reliability of each labeler; labeler-aware only where that helps.
 
     The gate: both rewards are fitted to four fifths of the prompts and predict the votes on the
-    rest, in turn. Unless knowing the labelers gains more than one standard error (clustered by
-    prompt), the plain weights are used.
+    rest, in turn. Unless knowing the labelers gains more than half a standard error (clustered by
+    prompt), the plain weights are used. That little is enough, because the prior has shrunk
+    everybody towards the others already.
     """
     plain = plain_weights(made, ridge=ridge)
     weights, manner = aware_weights(made, num_labelers, ridge=ridge, start=plain)
@@ -177,17 +178,6 @@ def _log_mixture(log_chances: Array, chances: Array) -> Array:
     """log sum over the last axis of chances * exp(log_chances)."""
     mixed: Array = np.log((np.exp(log_chances) * chances).sum(1))
     return mixed
-
-
-def _by_labeler(nats: Array, labeler: NDArray[np.int64], num_labelers: int) -> Array:
-    """Rows of `nats` (n, T) summed by labeler, (J, T)."""
-    total = np.zeros((num_labelers, nats.shape[1]))
-    np.add.at(total, labeler, nats)
-    return total
-
-
-def _sigmoid(logits: Array) -> Array:
-    return 1 / (1 + np.exp(-np.clip(logits, -40, 40)))
 
 
 def _minimise(loss: object, start: Array) -> Array:
