@@ -23,7 +23,8 @@ class Earned:
 
 
 def optimal(reward: Array, reference: Array, beta: float) -> Array:
-    """The policy that maximises E[reward] - beta KL(policy, reference): reference exp(r / beta) / Z.
+    """The policy that maximises E[reward] - beta KL(policy, reference), which is
+    reference * exp(reward / beta) / Z.
 
     Log-probabilities, (P, N). Korbak et al. (2022), equation 3; the closed form behind DPO.
     """

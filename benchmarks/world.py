@@ -6,7 +6,7 @@ reward was a large model; here it is a formula, and every expectation is a sum.
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -53,7 +53,7 @@ class World:
 
     @property
     def num_features(self) -> int:
-        return WORDS * PROMPT_DIMENSIONS + self.published.shape[1]
+        return WORDS * PROMPT_DIMENSIONS + len(self.published[0])
 
     def features(self, prompt: NDArray[np.int64], response: NDArray[np.int64]) -> Array:
         """The published features of n (prompt, response) indices, (n, D): how often each word
@@ -109,15 +109,15 @@ def make_world(
         np.sort(order[:num_test]),
     )
     gold = world.rewards(random.normal(size=world.num_features), np.arange(num_prompts))
-    hidden = _standard(counts[:, 0] * counts[:, 1], logprobs) - _standard(squared[:, 0], logprobs)
+    together = _standard(counts[:, 0] * counts[:, 1], logprobs)
+    hidden = np.subtract(together, _standard(squared[:, 0], logprobs))
     if case == "mis-specified":
         gold = _standard(gold, logprobs) + np.sqrt(0.5) * _standard(hidden, logprobs)
     if case == "trap":
         said = counts[:, TRAP_WORD]
         worth = np.minimum(said, TRAP_FREE) - 2 * np.maximum(said - TRAP_FREE, 0)
         gold = 0.5 * _standard(gold, logprobs) + _standard(worth, logprobs)
-    world.gold[:] = _standard(gold, logprobs)
-    return world
+    return replace(world, gold=_standard(gold, logprobs))
 
 
 def all_responses() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -163,14 +163,14 @@ def _reference(
 def _doubles(responses: NDArray[np.int64]) -> Array:
     """How often each word follows itself, (N, words)."""
     same = responses[:, 1:] == responses[:, :-1]
-    return np.stack([(same & (responses[:, 1:] == w)).sum(1) for w in range(WORDS)], 1).astype(
-        float
-    )
+    found = [(same & (responses[:, 1:] == word)).sum(1) for word in range(WORDS)]
+    return np.stack(found, 1).astype(np.float64)
 
 
 def _first(responses: NDArray[np.int64]) -> Array:
     """Which word comes first, (N, words); none where the response is empty."""
-    return (responses[:, :1] == np.arange(WORDS)).astype(float)
+    said: Array = (responses[:, :1] == np.arange(WORDS)).astype(np.float64)
+    return said
 
 
 def _standard(reward: Array, logprobs: Array) -> Array:
@@ -178,6 +178,5 @@ def _standard(reward: Array, logprobs: Array) -> Array:
     (P, N) from (P, N) or (N,).
     """
     chances = np.exp(logprobs)
-    centred = reward - (chances * reward).sum(1, keepdims=True)
-    deviation: Array = np.sqrt((chances * centred**2).sum(1).mean())
-    return centred / deviation
+    centred: Array = reward - (chances * reward).sum(1, keepdims=True)
+    return centred / float(np.sqrt((chances * centred**2).sum(1).mean()))

@@ -112,8 +112,6 @@ def labeler_weights(
     contrarian. Who was judged by fewer than `min_comparisons` weighs 1, like everybody at first.
     """
     return {
-        labeler: 1.0
-        if one.comparisons < min_comparisons
-        else min(1.0, max(0.0, one.value))
+        labeler: 1.0 if one.comparisons < min_comparisons else min(1.0, max(0.0, one.value))
         for labeler, one in found.items()
     }

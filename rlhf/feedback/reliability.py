@@ -72,7 +72,7 @@ def reliability_by_agreement(
     others = np.diff((together > 0).tocsr().indptr) > 1  # pairs that two or more judged
     count = np.bincount(
         votes.labeler, votes.weight * others[votes.pair], minlength=len(votes.labelers)
-    )
+    ).astype(np.float64)
     found = reliabilities(chances, manners(len(HABITS)), count)
     return dict(zip(votes.labelers, found, strict=True))
 
@@ -127,8 +127,9 @@ def infer_manners(votes: Votes) -> Array:
         said = np.log(np.einsum("jt,ctm->jcm", manner, table))[votes.labeler, votes.kind]  # (V, M)
         heard = np.log(_margins(longer_better))[votes.longer + 1] + by_pair @ said  # (P, M)
         without = _normalised(heard[votes.pair] - (by_own @ said)[own])  # (V, M)
-        before, manner = manner, posterior(
-            by_labeler @ _log_likelihood(without, votes.kind, table), known.log_prior
+        before, manner = (
+            manner,
+            posterior(by_labeler @ _log_likelihood(without, votes.kind, table), known.log_prior),
         )
         longer_better = _longer_better(_normalised(heard), votes.longer)
         if np.abs(manner - before).max() < TOLERANCE:

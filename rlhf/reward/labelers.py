@@ -141,7 +141,7 @@ def learn(made: Comparisons, num_labelers: int, *, ridge: float = RIDGE) -> Lear
     weights, manner = aware_weights(made, num_labelers, ridge=ridge, start=plain)
     gain, error = held_out_gain(made, num_labelers, ridge=ridge)
     aware = gain > GATE_STANDARD_ERRORS * error
-    count = np.bincount(made.labeler, made.weight, num_labelers)
+    count = np.bincount(made.labeler, made.weight, num_labelers).astype(np.float64)
     found = reliabilities(manner, manners(made.leanings.shape[1]), count)
     return Learned(weights if aware else plain, found, gain, error, aware)
 
