@@ -52,7 +52,10 @@ def compare(world: World, tempers: list[Temper], count: int, *, seed: int) -> La
     """
     random = np.random.default_rng([29, seed])
     prompt = random.choice(world.train, count)
-    first, second = _two_of(np.exp(world.logprobs[prompt]), random)
+    chances = np.exp(world.logprobs)
+    first, second = _drawn(chances, prompt, random), _drawn(chances, prompt, random)
+    while (same := first == second).any():
+        second[same] = _drawn(chances, prompt[same], random)
     labeler = random.integers(len(tempers), size=count)
     gap = world.gold[prompt, first] - world.gold[prompt, second]
     longer = np.sign(world.lengths[first] - world.lengths[second]).astype(float)
@@ -72,17 +75,17 @@ def compare(world: World, tempers: list[Temper], count: int, *, seed: int) -> La
     return Labels(prompt, first, second, labeler, vote)
 
 
-def _two_of(
-    chances: Array, random: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Two different draws from each row of `chances` (n, N), with its probabilities in turn."""
-    scores = np.log(chances) + random.gumbel(size=chances.shape)
-    best = np.argpartition(-scores, 1, axis=1)[:, :2]
-    rows = np.arange(len(best))
-    swap = scores[rows, best[:, 0]] < scores[rows, best[:, 1]]
-    one = np.where(swap, best[:, 1], best[:, 0])
-    two = np.where(swap, best[:, 0], best[:, 1])
-    return one, two
+def _drawn(
+    chances: Array, prompt: NDArray[np.int64], random: np.random.Generator
+) -> NDArray[np.int64]:
+    """A response for each of `prompt` (n,), by its row of `chances` (P, N)."""
+    point = random.random(len(prompt))
+    made = np.empty(len(prompt), dtype=np.int64)
+    for one in np.unique(prompt):
+        here = prompt == one
+        up_to = np.cumsum(chances[one])
+        made[here] = np.searchsorted(up_to / up_to[-1], point[here], side="right")
+    return made
 
 
 def _sign(difference: Array) -> Array:

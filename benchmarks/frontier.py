@@ -13,12 +13,12 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from benchmarks.crew import Labels, Temper, compare, crew
-from benchmarks.policies import best_of, efficiency, optimal_at
+from benchmarks.policies import best_of, earned, efficiency, optimal_at
 from benchmarks.rewards import comparisons_of, ensemble, from_tokens, smoothed, squared
 from benchmarks.world import Array, Case, World, make_world
 from rlhf.feedback.manners import labeler_weights
@@ -39,30 +39,63 @@ Figures = dict[str, float]  # eta(1), eta(2), eta(4) and what else is measured o
 Rows = dict[tuple[str, str, int, str], Figures]  # case, crew, labels, method
 
 
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The test prompts of a world, and the most gold that any policy earns there by KL in nats."""
+
+    world: World
+    reference: Array
+    gold: Array
+    most: dict[float, float]
+
+    @classmethod
+    def of(cls, world: World) -> "Judge":
+        reference, gold = world.logprobs[world.test], world.gold[world.test]
+        most = {
+            nats: earned(optimal_at(gold, reference, nats), reference, gold).gold for nats in NATS
+        }
+        return cls(world, reference, gold, most)
+
+    def etas(self, reward: Array) -> Figures:
+        """eta(K) of a reward of the test prompts' responses, (p, N)."""
+        return {
+            f"eta{nats:g}": earned(
+                optimal_at(reward, self.reference, nats), self.reference, self.gold
+            ).gold
+            / most
+            for nats, most in self.most.items()
+        }
+
+    def etas_of(self, weights: Array) -> Figures:
+        """eta(K) of the reward with these weights on the published features."""
+        return self.etas(self.world.rewards(weights, self.world.test))
+
+
 def measure_seed(job: tuple[Case, int, bool]) -> Rows:
     """All that is measured of one world: every crew, every number of labels, every method."""
     case, seed, tokens = job
     world = make_world(case, seed=seed)
+    judge = Judge.of(world)
     rows: Rows = {}
     for temper in CREWS[case]:
         for size in SIZES:
             labels = compare(world, crew(temper, size=CREW, share=NUM_BAD / CREW), size, seed=seed)
-            for method, figures in _labelers(world, labels).items():
+            for method, figures in _labelers(judge, labels).items():
                 if method != "dropped by name" or temper in BAD:
                     rows[case, temper, size, method] = figures
             if temper == "careful" and case == "well-specified":
-                for method, figures in _losses(world, labels, seed, tokens).items():
+                for method, figures in _losses(judge, labels, seed, tokens).items():
                     rows[case, temper, size, method] = figures
-    for method, figures in _fixed(world, seed).items():
+    for method, figures in _fixed(judge, seed).items():
         rows[case, "", 0, method] = figures
     return rows
 
 
-def _labelers(world: World, labels: Labels) -> dict[str, Figures]:
+def _labelers(judge: Judge, labels: Labels) -> dict[str, Figures]:
     """Plain, the bad ones dropped by name, labeler-aware with the gate and without, and plain with
     the weights that `labeler_weights` gives.
     """
-    made = comparisons_of(world, labels)
+    made = comparisons_of(judge.world, labels)
     learned = learn(made, CREW)
     ungated, _ = aware_weights(made, CREW)
     weight = labeler_weights(dict(zip(map(str, range(CREW)), learned.reliability, strict=True)))
@@ -78,13 +111,14 @@ def _labelers(world: World, labels: Labels) -> dict[str, Figures]:
         "aware, no gate": ungated,
         "weighted": plain_weights(weighted) if learned.aware else plain,
     }
-    rows = {name: _etas(world, world.rewards(one, world.test)) for name, one in found.items()}
+    rows = {name: judge.etas_of(one) for name, one in found.items()}
     rows["aware"] |= {"auc": float(auc), "gate": float(learned.aware)}
     return rows
 
 
-def _losses(world: World, labels: Labels, seed: int, tokens: bool) -> dict[str, Figures]:
+def _losses(judge: Judge, labels: Labels, seed: int, tokens: bool) -> dict[str, Figures]:
     """Other losses, ensembles, and a reward that reads tokens."""
+    world = judge.world
     made = comparisons_of(world, labels)
     members = ensemble(world, made, world.test, seed=seed)
     rewards = {
@@ -96,32 +130,24 @@ def _losses(world: World, labels: Labels, seed: int, tokens: bool) -> dict[str, 
     }
     if tokens and len(labels) > min(SIZES):
         rewards["from tokens"] = from_tokens(world, labels, seed=seed)(world.test)
-    return {name: _etas(world, reward) for name, reward in rewards.items()}
+    return {name: judge.etas(reward) for name, reward in rewards.items()}
 
 
-def _fixed(world: World, seed: int) -> dict[str, Figures]:
+def _fixed(judge: Judge, seed: int) -> dict[str, Figures]:
     """What needs no temperature, or no labels: at eta(2), or at the policy's own KL."""
-    reference, gold = world.logprobs[world.test], world.gold[world.test]
+    world, reference, gold = judge.world, judge.reference, judge.gold
     longest = np.broadcast_to(world.lengths.astype(np.float64), gold.shape)
     labels = compare(world, crew("careful", size=CREW), max(SIZES), seed=seed)
     learned = world.rewards(learn(comparisons_of(world, labels), CREW).weights, world.test)
     rows = {
         "SFT (the reference)": {"own": efficiency(reference, reference, gold)},
-        "null": _etas(world, np.zeros_like(gold)),
-        "longest": _etas(world, longest),
+        "null": judge.etas(np.zeros_like(gold)),
+        "longest": judge.etas(longest),
     }
     for n in (4, 16):
         policy = best_of(n, learned, reference)
         rows[f"best of {n}"] = {"own": efficiency(policy, reference, gold)}
     return rows
-
-
-def _etas(world: World, reward: Array) -> Figures:
-    reference, gold = world.logprobs[world.test], world.gold[world.test]
-    return {
-        f"eta{nats:g}": efficiency(optimal_at(reward, reference, nats), reference, gold, nats)
-        for nats in NATS
-    }
 
 
 def summarise(seeds: Sequence[Rows]) -> dict[str, float]:

@@ -49,13 +49,19 @@ def optimal_at(reward: Array, reference: Array, nats: float) -> Array:
     """
 
     def excess(log_beta: float) -> float:
-        policy = optimal(reward, reference, float(np.exp(log_beta)))
-        return earned(policy, reference, reward).kl - nats
+        # KL(policy, reference) = E[reward / beta] - log Z, with one exponential per response
+        scaled = reward * np.exp(-log_beta)
+        tilted = reference + scaled
+        top = tilted.max(1)
+        chances = np.exp(tilted - top[:, None])
+        total = chances.sum(1)
+        kl = (chances * scaled).sum(1) / total - np.log(total) - top
+        return float(kl.mean()) - nats
 
     low, high = LOG_BETA_RANGE
     if excess(low) <= 0:
         return optimal(reward, reference, float(np.exp(low)))
-    return optimal(reward, reference, float(np.exp(brentq(excess, low, high, xtol=1e-6))))
+    return optimal(reward, reference, float(np.exp(brentq(excess, low, high, xtol=1e-5))))
 
 
 def best_of(n: int, reward: Array, reference: Array) -> Array:

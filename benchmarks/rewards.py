@@ -25,7 +25,7 @@ def comparisons_of(world: World, labels: Labels) -> Comparisons:
     """The labels with the published features; habits: the longer one, the one shown first."""
     first = world.features(labels.prompt, labels.first)
     second = world.features(labels.prompt, labels.second)
-    difference: Array = np.subtract(first, second)
+    difference: Array = first - second
     longer = np.sign(world.lengths[labels.first] - world.lengths[labels.second])
     return Comparisons(
         difference,
@@ -45,8 +45,8 @@ def smoothed(made: Comparisons) -> Array:
 def squared(made: Comparisons) -> Array:
     """Weights by least squares on votes as -1, 0, 1: IPO's loss with a margin of 1."""
     gram = made.difference.T @ made.difference + RIDGE * np.eye(made.difference.shape[1])
-    weights: Array = np.linalg.solve(gram, made.difference.T @ (2 * made.vote - 1))
-    return weights
+    weights = np.linalg.solve(gram, made.difference.T @ (2 * made.vote - 1))
+    return np.asarray(weights, dtype=np.float64)
 
 
 def ensemble(world: World, made: Comparisons, prompts: Prompts, *, seed: int) -> Array:
@@ -102,7 +102,8 @@ def from_tokens(world: World, labels: Labels, *, seed: int, epochs: int = 12) ->
         rows = []
         for prompt in world.prompts[prompts]:
             asked = np.broadcast_to(prompt, (len(world.responses), len(prompt)))
-            rows.append(_last(model, torch.tensor(np.concatenate([asked, world.responses], 1))))
+            ids = torch.tensor(np.concatenate([asked, world.responses], 1))
+            rows.append(torch.cat([_last(model, chunk) for chunk in ids.split(512)]))
         return torch.stack(rows).double().numpy()
 
     return rewards

@@ -109,8 +109,8 @@ def make_world(
         np.sort(order[:num_test]),
     )
     gold = world.rewards(random.normal(size=world.num_features), np.arange(num_prompts))
-    together = _standard(counts[:, 0] * counts[:, 1], logprobs)
-    hidden = np.subtract(together, _standard(squared[:, 0], logprobs))
+    both: Array = counts[:, 0] * counts[:, 1]
+    hidden: Array = _standard(both, logprobs) - _standard(squared[:, 0], logprobs)
     if case == "mis-specified":
         gold = _standard(gold, logprobs) + np.sqrt(0.5) * _standard(hidden, logprobs)
     if case == "trap":

@@ -60,7 +60,7 @@ def manners(num_leanings: int) -> Manners:
     ]
     rest = (1 - LIKE_THE_OTHERS) * (0.5 if habits else 1.0)
     prior = [LIKE_THE_OTHERS, *[rest / len(ALPHAS)] * len(ALPHAS)]
-    prior += [rest / len(habits)] * len(habits)
+    prior += [rest / len(habits) for _ in habits]
     every = without + habits
     return Manners(
         np.array([alpha for alpha, _ in every]),
