@@ -90,7 +90,7 @@ def make_world(
     rare = TRAP_RARITY if case == "trap" else 0.0
     logprobs = _reference(random, vectors, responses, rare)
     counts = (responses[:, :, None] == np.arange(WORDS)).sum(1).astype(float)  # (N, words)
-    squared = (lengths - 3.0)[:, None] ** 2
+    squared: Array = (lengths.astype(np.float64) - 3.0)[:, None] ** 2
     published = np.concatenate([counts, _doubles(responses), _first(responses)], 1)
     if case != "mis-specified":
         published = np.concatenate([published, squared], 1)
@@ -109,8 +109,8 @@ def make_world(
         np.sort(order[:num_test]),
     )
     gold = world.rewards(random.normal(size=world.num_features), np.arange(num_prompts))
-    both: Array = counts[:, 0] * counts[:, 1]
-    hidden: Array = _standard(both, logprobs) - _standard(squared[:, 0], logprobs)
+    together = _standard(counts[:, 0] * counts[:, 1], logprobs)
+    hidden: Array = together - _standard(squared[:, 0], logprobs)
     if case == "mis-specified":
         gold = _standard(gold, logprobs) + np.sqrt(0.5) * _standard(hidden, logprobs)
     if case == "trap":

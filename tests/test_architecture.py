@@ -27,6 +27,7 @@ NO_TORCH = [
     "rlhf.data.splits",
     "rlhf.feedback.store",
     "rlhf.feedback.intake",
+    "rlhf.feedback.reliability",
     "rlhf.simulation.labelers",
     "rlhf.simulation.gold",
     "rlhf.tracking.mirror",

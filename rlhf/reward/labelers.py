@@ -5,6 +5,7 @@ column, the scores of a reward model that is trained already. What comes out bes
 one reliability per labeler, for the trainer of a larger model to weigh rankings by.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +13,18 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
+from rlhf.data.records import Ranking
 from rlhf.feedback.manners import (
     Array,
     Reliability,
     first_chance,
+    labeler_weights,
     log_chance,
     manners,
     posterior,
     reliabilities,
 )
+from rlhf.feedback.pairs import comparisons
 
 FOLDS = 5
 RIDGE = 3.0
@@ -73,6 +77,61 @@ class Learned:
     gain: float
     gain_standard_error: float
     aware: bool
+
+
+def weights_by_reward(
+    rankings: Iterable[Ranking],
+    features: Mapping[str, Sequence[float]],
+    words: Mapping[str, int],
+) -> dict[str, float]:
+    """What each labeler's rankings weigh in training, 0 to 1, by how far they follow a reward that
+    is linear in `features` (of responses, by id). 1 for everybody where the gate stays closed.
+    """
+    made, labelers = comparisons_from(rankings, features, words)
+    if not labelers:
+        return {}
+    learned = learn(made, len(labelers))
+    found = dict(zip(labelers, learned.reliability, strict=True))
+    return labeler_weights(found) if learned.aware else dict.fromkeys(labelers, 1.0)
+
+
+def comparisons_from(
+    rankings: Iterable[Ranking],
+    features: Mapping[str, Sequence[float]],
+    words: Mapping[str, int],
+) -> tuple[Comparisons, tuple[str, ...]]:
+    """The pairs of `rankings`, and the labelers by index; habits: the longer, the one shown first.
+
+    Features are brought to unit scale over their differences. A ranking of K weighs K - 1 pairs.
+    Raises ValueError for a ranked response without features or words.
+    """
+    labelers: dict[str, int] = {}
+    prompts: dict[str, int] = {}
+    rows: list[tuple[str, str, float, int, int, float]] = []
+    for ranking in rankings:
+        place = {response: number for number, response in enumerate(ranking.shown)}
+        missing = [one for one in place if one not in features or one not in words]
+        if missing:
+            raise ValueError(f"{ranking.id} ranks {missing[0]}, whose features are not given")
+        labeler = labelers.setdefault(ranking.labeler_id, len(labelers))
+        prompt = prompts.setdefault(ranking.prompt_id, len(prompts))
+        for better, worse, margin in comparisons(ranking):
+            first, second = sorted((better, worse), key=place.__getitem__)
+            vote = 0.5 if margin == 0 else float(better == first)
+            rows.append((first, second, vote, labeler, prompt, 2 / len(place)))
+    gaps = [np.subtract(features[first], features[second]) for first, second, *_ in rows]
+    difference = np.array(gaps, dtype=np.float64).reshape(len(rows), -1 if rows else 0)
+    scale = np.sqrt((difference**2).mean(0)) if rows else np.ones(0)
+    longer = [np.sign(words[first] - words[second]) for first, second, *_ in rows]
+    made = Comparisons(
+        difference / np.where(scale > 0, scale, 1.0),
+        np.array([row[2] for row in rows]),
+        np.array([row[3] for row in rows], dtype=np.int64),
+        np.stack([np.array(longer, dtype=np.float64), np.ones(len(rows))], 1),
+        np.array([row[4] for row in rows], dtype=np.int64),
+        np.array([row[5] for row in rows]),
+    )
+    return made, tuple(labelers)
 
 
 def plain_weights(made: Comparisons, *, ridge: float = RIDGE) -> Array:

@@ -12,15 +12,18 @@ from benchmarks.crew import Temper, compare, crew
 from benchmarks.frontier import NUM_BAD
 from benchmarks.rewards import comparisons_of
 from benchmarks.world import make_world
+from rlhf.data.records import Ranking
 from rlhf.feedback.manners import labeler_weights, manners
 from rlhf.reward import labelers
 from rlhf.reward.accuracy import calibration
 from rlhf.reward.labelers import (
     Comparisons,
     aware_weights,
+    comparisons_from,
     held_out_gain,
     learn,
     plain_weights,
+    weights_by_reward,
 )
 
 
@@ -116,6 +119,59 @@ def test_a_habit_of_position_is_a_habit_not_a_fault() -> None:
     for one in found.reliability[:NUM_BAD]:
         assert one.leanings[1] > 1
         assert one.value > 0.4
+
+
+def ranked(
+    temper: Temper, count: int
+) -> tuple[list[Ranking], dict[str, list[float]], dict[str, int]]:
+    """The world's labels as rankings of two, and the features and words of their responses."""
+    world = make_world(seed=0)
+    made = compare(world, crew(temper), count, seed=0)
+    rankings = []
+    features: dict[str, list[float]] = {}
+    words: dict[str, int] = {}
+    for number in range(count):
+        prompt = made.prompt[number]
+        ids = []
+        for response in (made.first[number], made.second[number]):
+            ids.append(f"{prompt}-{response}")
+            row = world.features(np.array([prompt]), np.array([response]))[0]
+            features[ids[-1]] = [float(one) for one in row]
+            words[ids[-1]] = int(world.lengths[response])
+        vote = made.vote[number]
+        order = ids if vote == 1 else ids[::-1]
+        rankings.append(
+            Ranking.of(
+                prompt_id=f"prompt-{prompt}",
+                labeler_id=f"labeler-{made.labeler[number]}",
+                groups=(tuple(ids),) if vote == 0.5 else tuple((one,) for one in order),
+                shown=tuple(ids),
+            )
+        )
+    return rankings, features, words
+
+
+def test_rankings_give_weights_in_one_line() -> None:
+    weight = weights_by_reward(*ranked("longest", 1000))
+    assert max(weight["labeler-0"], weight["labeler-1"]) < 0.25
+    assert min(weight[f"labeler-{j}"] for j in range(2, 10)) > 0.8
+    clean = weights_by_reward(*ranked("careful", 300))
+    assert clean == {f"labeler-{j}": 1.0 for j in range(10)}
+    assert weights_by_reward([], {}, {}) == {}
+
+
+def test_rankings_and_labels_are_the_same_comparisons() -> None:
+    rankings, features, words = ranked("tying", 200)
+    made, labelers_of = comparisons_from(rankings, features, words)
+    expected = labels("tying", 200)
+    assert [labelers_of[j] for j in made.labeler] == [f"labeler-{j}" for j in expected.labeler]
+    assert (made.vote == expected.vote).all()
+    assert (made.leanings == expected.leanings).all()
+    scale = np.sqrt((expected.difference**2).mean(0))
+    assert made.difference == pytest.approx(expected.difference / scale)
+    assert (made.weight == 1.0).all()
+    with pytest.raises(ValueError, match="whose features are not given"):
+        comparisons_from(rankings, {}, words)
 
 
 def test_a_clean_crew_is_left_alone() -> None:
