@@ -31,6 +31,7 @@ NO_TORCH = [
     "rlhf.feedback.moving",
     "rlhf.feedback.quality",
     "rlhf.feedback.training_export",
+    "rlhf.feedback.reliability",
     "rlhf.simulation.labelers",
     "rlhf.simulation.gold",
     "rlhf.tracking.mirror",
