@@ -17,6 +17,8 @@ from transformers import (
 from rlhf.models.conversation import ensure_chat_template, ensure_padding
 from rlhf.models.lora import LoraSettings
 
+# Where classifiers keep the layer that gives the score, by transformers' names.
+SCORE_HEADS = ("score", "classifier", "classifier.out_proj", "classification_head.out_proj")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
@@ -65,11 +67,24 @@ def load_scorer(source: str | Path, pad_token_id: int, dtype: str = "float32") -
     return _without_dropout(model)
 
 
+def score_head(model: PreTrainedModel) -> torch.nn.Linear:
+    """The linear layer that gives the score. Raises ValueError where there is none that we know."""
+    modules = dict(model.named_modules())
+    for name in SCORE_HEADS:
+        head = modules.get(name)
+        if isinstance(head, torch.nn.Linear) and head.out_features == 1:
+            return head
+    raise ValueError(
+        f"{type(model).__name__} has no linear score head under {', '.join(SCORE_HEADS)}: choose "
+        "another base model for the reward"
+    )
+
+
 def add_adapters(
     model: PreTrainedModel, lora: LoraSettings, task: Literal["CAUSAL_LM", "SEQ_CLS"]
 ) -> Any:
     """The model with fresh LoRA adapters; at a reward model the score head is trained and saved
-    with them.
+    with them, whole.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -80,9 +95,15 @@ def add_adapters(
         lora_dropout=0.0,
         target_modules=targets,
         task_type=task,
-        modules_to_save=["score"] if task == "SEQ_CLS" else None,
+        modules_to_save=_head_modules(model) if task == "SEQ_CLS" else None,
     )
     return get_peft_model(model, config)
+
+
+def _head_modules(model: PreTrainedModel) -> list[str]:
+    """The module under which the score head lies: LoRA trains a copy of it."""
+    head = score_head(model)
+    return [name.split(".")[0] for name, module in model.named_modules() if module is head]
 
 
 def save_whole(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

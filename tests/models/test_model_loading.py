@@ -17,9 +17,10 @@ from rlhf.models.loading import (
     load_scorer,
     load_tokenizer,
     save_whole,
+    score_head,
 )
 from rlhf.models.lora import LoraSettings
-from rlhf.reward.scorer import score_head, score_rows
+from rlhf.reward.scorer import score_rows
 
 ROWS = make_rows([[5, 9, 11], [7]], [[6, 3, 1], [9, 17, 20, 2, 1]], PAD)
 

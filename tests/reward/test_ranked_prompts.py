@@ -124,7 +124,7 @@ def test_prompts_are_cut_on_the_left_and_counted() -> None:
     assert len(one.prompt) == 20 - longest
     whole = prompt_ids(tokenizer(), PROMPTS[0].messages)
     assert list(one.prompt) == whole[-len(one.prompt) :]
-    assert dropped == Dropped(prompts_cut=1)
+    assert dropped == Dropped(prompts_cut=1, prompts_cut_in_message=1)
 
 
 def test_responses_that_leave_no_room_are_left_out_with_their_pairs() -> None:
@@ -161,16 +161,20 @@ def test_a_batch_by_hand() -> None:
         "b", (8, 9), ((6,), (7,), (4, 1)), (1, 1, 1), (0, 0), (1, 2), (0.25, 0.75)
     )
     batch = collate([first, second], [10, 11, 3, 4, 5], PAD)
-    assert batch.rows.input_ids.tolist() == [
+    (part,) = batch.packs[0].parts
+    assert part.rows.input_ids.tolist() == [
         [0, 5, 6, 1],
         [0, 5, 7, 1],
         [0, 8, 9, 6],
         [0, 8, 9, 7],
         [8, 9, 4, 1],
     ]
-    assert batch.better.tolist() == [1, 2, 2]
-    assert batch.worse.tolist() == [0, 3, 4]
-    assert batch.weight.tolist() == [1.0, 0.25, 0.75]
+    assert part.places.tolist() == [0, 1, 2, 3, 4]
+    strict = batch.rankings.strict
+    assert strict.better.tolist() == [1, 2, 2]
+    assert strict.worse.tolist() == [0, 3, 4]
+    assert strict.weight.tolist() == [1.0, 0.25, 0.75]
+    assert strict.margin.tolist() == [1, 1, 1]
     assert batch.positions.tolist() == [10, 11, 3, 4, 5]
-    assert batch.rows.response_mask.sum(1).tolist() == [2, 2, 1, 1, 2]
-    assert torch.equal(batch.rows.attention_mask.sum(1), torch.tensor([3, 3, 3, 3, 4]))
+    assert part.rows.response_mask.sum(1).tolist() == [2, 2, 1, 1, 2]
+    assert torch.equal(part.rows.attention_mask.sum(1), torch.tensor([3, 3, 3, 3, 4]))

@@ -18,19 +18,19 @@ from tiny_models import (
     reward_model,
     save,
 )
-from transformers import TrainingArguments
 
 from rlhf.data.identity import Json
 from rlhf.models.batching import make_rows
-from rlhf.models.loading import load_scorer
+from rlhf.models.loading import load_scorer, score_head
 from rlhf.models.lora import LoraSettings
 from rlhf.models.training import fit
 from rlhf.reward.accuracy import measure, score_ranked
 from rlhf.reward.rankings import RankedPrompt
-from rlhf.reward.scorer import Scorer, score_head, score_rows
+from rlhf.reward.scorer import Scorer, score_rows
 from rlhf.reward.trainer import (
     RankedCollator,
     RankedDataset,
+    RewardArguments,
     RewardTrainer,
     init_head,
     train_reward,
@@ -92,14 +92,18 @@ def one_step(
 
 
 def trainer_in(
-    folder: Path, data: Sequence[RankedPrompt], model: Any, **changes: Any
+    folder: Path,
+    data: Sequence[RankedPrompt],
+    model: Any,
+    **changes: Any,
 ) -> RewardTrainer:
     settings = quiet_arguments(folder, remove_unused_columns=False, **changes)
+    args = RewardArguments(**settings)
     return RewardTrainer(
         model=model,
-        args=TrainingArguments(**settings),
+        args=args,
         train_dataset=RankedDataset(data),
-        data_collator=RankedCollator(PAD),
+        data_collator=RankedCollator.for_model(model, PAD, data, args),
     )
 
 
@@ -213,7 +217,12 @@ def test_resuming_gives_the_weights_of_the_uninterrupted_training(
     cut = load_scorer(base, PAD)
     init_head(cut, 5)
     trainer = trainer_in(
-        tmp_path / "cut", toy(), cut, learning_rate=3e-3, per_device_train_batch_size=4, **saving
+        tmp_path / "cut",
+        toy(),
+        cut,
+        learning_rate=3e-3,
+        per_device_train_batch_size=4,
+        **saving,
     )
     trainer.add_callback(interrupt_after(6))
     with pytest.raises(KeyboardInterrupt):
