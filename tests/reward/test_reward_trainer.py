@@ -126,15 +126,21 @@ def test_gradient_of_a_mixed_batch_is_the_mean_over_prompts(tmp_path: Path) -> N
     assert found.abs().max() > 0.01
 
 
-def test_each_response_passes_through_the_model_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_each_response_passes_through_the_model_once(tmp_path: Path, shared: bool) -> None:
     model = reward_model()
-    rows: list[int] = []
+    tokens: list[int] = []
     model.model.register_forward_hook(
-        lambda _module, _args, out: rows.append(out.last_hidden_state.shape[0])
+        lambda _module, _args, named, _out: tokens.append(named["input_ids"].numel()),
+        with_kwargs=True,
     )
-    trainer = trainer_in(tmp_path, MIXED, model, max_steps=1, per_device_train_batch_size=4)
+    data = [MIXED[2], ranked("e", (5, 5, 5), [[3, 3], [4, 4]], strict(0, 1))]  # no padding but one
+    trainer = trainer_in(tmp_path, data, model, max_steps=1, per_device_train_batch_size=2)
+    trainer.data_collator = RankedCollator(PAD, shared)
+    tokens.clear()
     fit(trainer, log=lambda _: None, progress=lambda *_: None)
-    assert rows == [2 + 4 + 3 + 2]
+    # prompts of 3; responses of 2, 4, 3 and 3, 3 with EOS, in one part as wide as the longest
+    assert sum(tokens) == (2 * 3 + 5 * 4 if shared else 5 * (3 + 4))
 
 
 @pytest.mark.parametrize(("size", "accumulation"), [(1, 4), (2, 2)])
