@@ -3,8 +3,9 @@
 `python -m benchmarks.reward_model [--quick] [--threads N] [--model FOLDER]`: the same model, the
 same pairs seen, the same number of optimizer steps, one invocation, the two trainers by turns. Ours
 gets rankings, TRL's gets them expanded to pairs as ids, so that neither tokenises. What is timed is
-the steps, from the first one's beginning to the end of the training. Without a model, a random Llama of 2.7 M parameters; with RLHF_SHARED_DATA set, the
-pretrained one of the same shape that lies there.
+the steps, from the first one's beginning to the end of the training. Without a model, a random
+Llama of 2.7 M parameters; with RLHF_SHARED_DATA set, the pretrained one of the same shape that lies
+there.
 """
 
 import argparse
@@ -87,7 +88,7 @@ class Size:
 
 
 FULL = Size(rounds=5, steps=4, seeds=5, learned_prompts=384)
-QUICK = Size(rounds=3, steps=1, seeds=1, learned_prompts=192)
+QUICK = Size(rounds=3, steps=2, seeds=1, learned_prompts=192)
 
 
 class Clock(TrainerCallback):

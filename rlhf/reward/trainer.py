@@ -251,7 +251,7 @@ def train_reward(
     )
     fit(trainer, log=log, progress=progress)
     log_nu = trainer.log_nu()
-    nu = None if log_nu is None else float(log_nu.exp())
+    nu = None if log_nu is None else float(log_nu.detach().exp())
     plain: PreTrainedModel = trained if lora is None else trained.merge_and_unload()
     if hasattr(score_head(plain), LOG_NU):
         delattr(score_head(plain), LOG_NU)  # the saved model is plain
