@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rlhf.data.identity import Json
 from rlhf.models.lora import LoraSettings
+from rlhf.reward.objective import LossName, Objective
 from rlhf.tracking.mirror import WandbSettings
 
 
@@ -131,7 +132,24 @@ class LabelConfig(Section):
 
 
 class RewardConfig(TrainedSection):
-    """The reward model."""
+    """The reward model: its loss and what is added to it; `trainer.early_stopping_patience` stops
+    by the validation split.
+    """
+
+    loss: LossName = "bradley-terry"
+    margin: float = 0.0
+    label_smoothing: float = 0.0
+    centering: float = 0.0
+    nu: float | None = None
+
+    @model_validator(mode="after")
+    def _objective_makes_sense(self) -> Self:
+        self.objective()
+        return self
+
+    def objective(self) -> Objective:
+        """What to train for; ValueError where the settings contradict one another."""
+        return Objective(self.loss, self.margin, self.label_smoothing, self.centering, self.nu)
 
 
 class DPOSection(TrainedSection):

@@ -9,9 +9,15 @@ from rlhf.reward.rankings import Dropped, RankedPrompt, ranked_prompts
 
 
 def tokenise_ranked(
-    rows: Iterable[RankedRow], tokenizer: PreTrainedTokenizerBase, max_tokens: int
+    rows: Iterable[RankedRow],
+    tokenizer: PreTrainedTokenizerBase,
+    max_tokens: int,
+    *,
+    ties: bool = False,
 ) -> tuple[list[RankedPrompt], Dropped]:
-    """Ranked prompts ready to train on, and what was left out of them."""
+    """Ranked prompts ready to train on, and what was left out of them; with `ties`, for a loss that
+    learns from ties.
+    """
     held = list(rows)
     return ranked_prompts(
         [ranking for row in held for ranking in row.rankings],
@@ -19,4 +25,5 @@ def tokenise_ranked(
         {response.id: response for row in held for response in row.responses},
         tokenizer,
         max_tokens=max_tokens,
+        ties=ties,
     )

@@ -21,11 +21,12 @@ def check_trainer_blocks(config: RunConfig) -> None:
     from trl import SFTConfig
 
     from rlhf.policy.ppo import PPOConfig
+    from rlhf.reward.trainer import RewardArguments
 
     kinds: dict[str, Any] = {
         "pretrain": TrainingArguments,
         "sft": SFTConfig,
-        "reward": TrainingArguments,
+        "reward": RewardArguments,
         "dpo": TrainingArguments,
         "ppo": PPOConfig,
     }

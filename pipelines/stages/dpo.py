@@ -48,7 +48,7 @@ STAGE = Stage(
     "dpo",
     "Align with DPO",
     ("sft", "preferences"),
-    1,
+    2,
     settings,
     run,
     enabled=lambda config: config.dpo.enabled,

@@ -10,6 +10,8 @@ from rlhf.data.jsonl import write_jsonl
 from rlhf.data.records import SPLITS
 
 DEFAULTS: Json = {"num_train_epochs": 1, "adam_epsilon": 1e-5}
+# 64 prompts a step, unless the config says otherwise: InstructGPT (Ouyang et al. 2022), appendix C.
+BATCH: Json = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 8}
 
 
 def settings(config: RunConfig) -> Json:
@@ -29,40 +31,50 @@ def run(work: Work) -> Json:
     from rlhf.reward.scorer import Scorer
     from rlhf.reward.trainer import train_reward
 
-    model = work.config.model
+    model, reward = work.config.model, work.config.reward
+    objective = reward.objective()
     tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
     data = {
         split: tokenise_ranked(
-            read_ranked_of(work.inputs["preferences"], split), tokenizer, model.max_tokens
+            read_ranked_of(work.inputs["preferences"], split),
+            tokenizer,
+            model.max_tokens,
+            ties=objective.ties,
         )
         for split in SPLITS
     }
     train, dropped = data["train"]
-    normalisation = train_reward(
+    trained = train_reward(
         model_of(work.inputs["sft"]),
         train,
         [(one.prompt, response) for one in train for response in one.responses],
         model_of(work.folder),
         trainer_settings(
-            work.config.reward.trainer,
+            reward.trainer,
             folder=work.folder,
             seed=work.seed("reward"),
             dtype=model.dtype,
-            defaults=DEFAULTS,
+            defaults=DEFAULTS if BATCH.keys() & reward.trainer.keys() else DEFAULTS | BATCH,
         ),
         seed=work.seed("reward"),
         dtype=model.dtype,
         lora=model.lora,
         log=work.log,
         progress=work.progress,
+        validation=data["validation"][0],
+        objective=objective,
     )
     scorer = Scorer.load(model_of(work.folder), pad_token_id(tokenizer), model.dtype)
     result: Json = {
-        "normalisation": {"mean": normalisation.mean, "std": normalisation.std},
+        "normalisation": {"mean": trained.mean, "std": trained.std},
+        "steps": trained.steps,
+        "prompts_read_once": trained.shared,
         "dropped": {name: getattr(dropped, name) for name in dropped.__dataclass_fields__},
     }
+    if trained.nu is not None:
+        result["nu"] = trained.nu
     for split in SPLITS:
-        ranked = data[split][0]
+        ranked = [one for one in data[split][0] if one.better]
         if ranked:
             scores = score_ranked(scorer, ranked)
             result[split] = measure(ranked, scores, scale=scorer.scale).to_json()
@@ -72,5 +84,5 @@ def run(work: Work) -> Json:
 
 
 STAGE = Stage(
-    "reward", "Train the reward model", ("sft", "preferences"), 1, settings, run, kind="model"
+    "reward", "Train the reward model", ("sft", "preferences"), 2, settings, run, kind="model"
 )

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf.data.identity import seed_from
-from rlhf.models.batching import Rows, in_batches, response_logprobs
+from rlhf.models.batching import sequence_logprobs
 from rlhf.models.conversation import decode
 from rlhf.models.generation import Sampling, sample
 from rlhf.models.loading import eos_token_id, pad_token_id
+from rlhf.models.packing import BUDGET_TOKENS, in_batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,6 @@ def answer(
     ]
 
 
-@torch.inference_mode()
 def kl_to(
     policy: PreTrainedModel,
     reference: PreTrainedModel,
@@ -75,21 +75,13 @@ def kl_to(
     pad: int,
     *,
     temperature: float = 1.0,
-    batch_size: int = 64,
+    budget_tokens: int = BUDGET_TOKENS,
 ) -> list[float]:
     """log policy - log reference of each of the policy's own answers, in nats per response (k1,
     summed).
     """
-
-    def moved(rows: Rows) -> torch.Tensor:
-        ours = response_logprobs(policy, rows, temperature).sum(1)
-        return ours - response_logprobs(reference, rows, temperature).sum(1)
-
-    return in_batches(
-        moved,
-        [prompt.ids for prompt in prompts],
-        [answer.ids for answer in answers],
-        pad,
-        device=policy.device,
-        batch_size=batch_size,
-    )
+    asked, given = [prompt.ids for prompt in prompts], [answer.ids for answer in answers]
+    logprobs = partial(sequence_logprobs, temperature=temperature)
+    ours = in_batches(logprobs, policy, asked, given, pad, budget_tokens=budget_tokens)
+    theirs = in_batches(logprobs, reference, asked, given, pad, budget_tokens=budget_tokens)
+    return [our - their for our, their in zip(ours, theirs, strict=True)]

@@ -1,15 +1,17 @@
 """Sequences as padded batches, and the log-probabilities of their responses.
 
 Rows are prompt then response, padded on the left, with position ids that start at 0 on the first
-real token, so that padding changes nothing.
+real token, so that padding changes nothing. Where a prompt has several responses, it can be read
+once as a `Prefix`; the rows then hold the responses alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 LOGPROB_CHUNK_TOKENS = 1024
 CHUNK_ROWS = 16
@@ -71,6 +73,15 @@ def make_rows(
     return Rows(input_ids, attention, positions, response)
 
 
+def response_rows(
+    responses: Sequence[Sequence[int]], starts: Sequence[int], pad_token_id: int
+) -> Rows:
+    """Rows that hold responses alone; `starts` are the lengths of the prompts before them."""
+    rows = make_rows([()] * len(responses), responses, pad_token_id)
+    positions = rows.position_ids + torch.tensor(starts)[:, None]
+    return Rows(rows.input_ids, rows.attention_mask, positions, rows.response_mask)
+
+
 def by_length(rows: Rows, size: int) -> Iterator[tuple[torch.Tensor, Rows]]:
     """The rows in chunks of at most `size`, shortest first, each cut to its own width; and where
     each row stood.
@@ -81,15 +92,6 @@ def by_length(rows: Rows, size: int) -> Iterator[tuple[torch.Tensor, Rows]]:
     for index in lengths.sort(stable=True).indices.split(size):
         start = rows.input_ids.shape[1] - int(lengths[index].max())
         yield index, rows[index].columns(start)
-
-
-def per_row(
-    compute: Callable[[Rows], torch.Tensor], rows: Rows, size: int = CHUNK_ROWS
-) -> torch.Tensor:
-    """`compute` on chunks of like length, one number a row, put back in order: (B,)."""
-    pieces = [(index, compute(chunk)) for index, chunk in by_length(rows, size)]
-    order = torch.cat([index for index, _ in pieces])
-    return torch.cat([values for _, values in pieces])[order.argsort()]
 
 
 def per_token(
@@ -108,49 +110,80 @@ def per_token(
     return found
 
 
-def in_batches(
-    compute: Callable[[Rows], torch.Tensor],
-    prompts: Sequence[Sequence[int]],
-    responses: Sequence[Sequence[int]],
-    pad_token_id: int,
-    *,
-    device: torch.device,
-    batch_size: int,
-) -> list[float]:
-    """`compute`, one number a row, for each (prompt, response), in the order given; batches hold
-    sequences of like length.
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """B prompts as a model has read them, for responses to go on from.
+
+    `layers`: keys and values of each layer, (B, H, P, D); `attention_mask` (B, P); `last` (B, D):
+    the state after the last token of each prompt.
     """
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]) + len(responses[i]), i))
-    found: dict[int, float] = {}
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        rows = make_rows([prompts[i] for i in chosen], [responses[i] for i in chosen], pad_token_id)
-        found.update(zip(chosen, compute(rows.to(device)).tolist(), strict=True))
-    return [found[i] for i in range(len(prompts))]
+
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+    attention_mask: torch.Tensor
+    last: torch.Tensor
+
+    def __getitem__(self, index: torch.Tensor) -> "Prefix":
+        layers = tuple((keys[index], values[index]) for keys, values in self.layers)
+        return Prefix(layers, self.attention_mask[index], self.last[index])
 
 
-def hidden_states(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
-    """The last hidden states of a causal model or a classifier, (B, T, D)."""
-    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
-    return decoder(  # type: ignore[no-any-return]
+def read_prompts(model: PreTrainedModel, rows: Rows) -> Prefix:
+    """What a decoder keeps of prompts that it reads; gradients flow back through it."""
+    cache: Any = DynamicCache()
+    hidden = _decoder(model)(
         input_ids=rows.input_ids,
         attention_mask=rows.attention_mask,
         position_ids=rows.position_ids,
-        use_cache=False,
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    layers = tuple((layer.keys, layer.values) for layer in cache.layers)
+    return Prefix(layers, rows.attention_mask, hidden[:, -1])
+
+
+def hidden_states(model: PreTrainedModel, rows: Rows, prefix: Prefix | None = None) -> torch.Tensor:
+    """The last hidden states of a causal model or a classifier, (B, T, D); `prefix` is what stands
+    before each row.
+    """
+    if prefix is None:
+        cache, mask = None, rows.attention_mask
+    else:
+        cache = DynamicCache()
+        for layer, (keys, values) in enumerate(prefix.layers):
+            cache.update(keys, values, layer)
+        mask = torch.cat([prefix.attention_mask, rows.attention_mask], 1)
+    return _decoder(model)(  # type: ignore[no-any-return]
+        input_ids=rows.input_ids,
+        attention_mask=mask,
+        position_ids=rows.position_ids,
+        past_key_values=cache,
+        use_cache=cache is not None,
     ).last_hidden_state
 
 
-def response_logprobs(model: PreTrainedModel, rows: Rows, temperature: float = 1.0) -> torch.Tensor:
+def _decoder(model: PreTrainedModel) -> torch.nn.Module:
+    return model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
+
+
+def sequence_logprobs(
+    model: PreTrainedModel, rows: Rows, prefix: Prefix | None = None, temperature: float = 1.0
+) -> torch.Tensor:
+    """Log-probability of each row's response, (B,) in nats."""
+    return response_logprobs(model, rows, temperature, prefix).sum(1)
+
+
+def response_logprobs(
+    model: PreTrainedModel, rows: Rows, temperature: float = 1.0, prefix: Prefix | None = None
+) -> torch.Tensor:
     """Log-probability of each response token, (B, T) in float32; 0 elsewhere.
 
     Column t holds log p(token t | tokens before t). Logits are made for response tokens alone, in
     chunks that are made again in the backward pass, so that no (B, T, V) tensor ever stands in
     memory.
     """
-    hidden = hidden_states(model, rows)
     mask = rows.response_mask.bool()
-    before = hidden[:, :-1][mask[:, 1:]]  # (N, D): the state that predicts each response token
-    targets = rows.input_ids[:, 1:][mask[:, 1:]]  # (N,)
+    before = _states_before(hidden_states(model, rows, prefix), mask, prefix)  # (N, D)
+    targets = rows.input_ids[mask]  # (N,)
     head = model.get_output_embeddings()
     pieces = []
     for states, ids in zip(
@@ -166,6 +199,17 @@ def response_logprobs(model: PreTrainedModel, rows: Rows, temperature: float = 1
     out = torch.zeros(rows.input_ids.shape, dtype=found.dtype, device=found.device)
     out[mask] = found
     return out
+
+
+def _states_before(hidden: torch.Tensor, mask: torch.Tensor, prefix: Prefix | None) -> torch.Tensor:
+    """The state that predicts each response token, (N, D): that of the token before it, or the
+    prefix's last.
+    """
+    if prefix is None:
+        return hidden[:, :-1][mask[:, 1:]]
+    shifted = torch.nn.functional.pad(hidden[:, :-1], (0, 0, 1, 0))
+    first = mask & ~torch.nn.functional.pad(mask[:, :-1], (1, 0))
+    return torch.where(first[..., None], prefix.last[:, None], shifted)[mask]
 
 
 def _chunk_logprobs(

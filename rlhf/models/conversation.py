@@ -5,8 +5,10 @@ tokens and EOS; a response that was cut off has no EOS. SFT, sampling, reward mo
 all build their ids here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.records import Message
@@ -107,3 +109,34 @@ def fit_prompt(ids: list[int], limit: int) -> tuple[list[int], bool]:
             "sample.max_new_tokens"
         )
     return (ids, False) if len(ids) <= limit else (ids[-limit:], True)
+
+
+def prompt_within(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], limit: int
+) -> tuple[list[int], Literal["messages", "tokens"] | None]:
+    """Ids of a prompt that fits in `limit`, and what was cut from its left.
+
+    The oldest messages go first, whole: a leading system message last of them, and never the last
+    message. What is then too long still loses its first tokens. Raises ValueError where the limit
+    leaves no room for a prompt.
+    """
+    whole = prompt_ids(tokenizer, messages)
+    if len(whole) <= limit:
+        return whole, None
+    for fewer in _without_oldest(messages):
+        try:
+            ids = prompt_ids(tokenizer, fewer)
+        except TemplateError:
+            continue  # some templates want roles to alternate, from the user's on
+        if len(ids) <= limit:
+            return ids, "messages"
+    return fit_prompt(whole, limit)[0], "tokens"
+
+
+def _without_oldest(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    system = [messages[0]] if messages[0].role == "system" else []
+    turns = messages[len(system) :]
+    for start in range(1, len(turns)):
+        yield [*system, *turns[start:]]
+    if system and turns:
+        yield turns[-1:]

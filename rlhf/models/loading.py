@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -17,6 +17,9 @@ from transformers import (
 from rlhf.models.conversation import ensure_chat_template, ensure_padding
 from rlhf.models.lora import LoraSettings
 
+# Where classifiers keep the layer that gives the score, by transformers' names.
+SCORE_HEADS = ("score", "classifier", "classifier.out_proj", "classification_head.out_proj")
+ADAPTER_CONFIG = "adapter_config.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
@@ -57,19 +60,53 @@ def load_policy(source: str | Path, dtype: str = "float32") -> PreTrainedModel:
 
 
 def load_scorer(source: str | Path, pad_token_id: int, dtype: str = "float32") -> PreTrainedModel:
-    """A sequence classifier with one label, dropout off, that knows its padding token."""
-    model: PreTrainedModel = _load(
-        AutoModelForSequenceClassification, source, "model", dtype=DTYPES[dtype], num_labels=1
-    )
+    """A sequence classifier with one label, dropout off, that knows its padding token; an adapter
+    is merged into its base. Raises ValueError for an adapter that was saved without a score head.
+    """
+    if (Path(source) / ADAPTER_CONFIG).exists():
+        model = _load_adapted_scorer(Path(source), dtype)
+    else:
+        model = _load(
+            AutoModelForSequenceClassification, source, "model", dtype=DTYPES[dtype], num_labels=1
+        )
     model.config.pad_token_id = pad_token_id
     return _without_dropout(model)
+
+
+def _load_adapted_scorer(folder: Path, dtype: str) -> PreTrainedModel:
+    from peft import AutoPeftModelForSequenceClassification
+
+    with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
+        names = {part for key in weights.keys() for part in key.split(".")}  # noqa: SIM118
+    if not names & {head.split(".")[0] for head in SCORE_HEADS}:
+        raise ValueError(
+            f"the adapter in {folder} was saved without its score head, so its scores would be "
+            "random: train it again with task_type SEQ_CLS and the head in modules_to_save"
+        )
+    adapted = AutoPeftModelForSequenceClassification.from_pretrained(
+        folder, dtype=DTYPES[dtype], num_labels=1
+    )
+    return adapted.merge_and_unload()  # type: ignore[no-any-return]
+
+
+def score_head(model: PreTrainedModel) -> torch.nn.Linear:
+    """The linear layer that gives the score. Raises ValueError where there is none that we know."""
+    modules = dict(model.named_modules())
+    for name in SCORE_HEADS:
+        head = modules.get(name)
+        if isinstance(head, torch.nn.Linear) and head.out_features == 1:
+            return head
+    raise ValueError(
+        f"{type(model).__name__} has no linear score head under {', '.join(SCORE_HEADS)}: choose "
+        "another base model for the reward"
+    )
 
 
 def add_adapters(
     model: PreTrainedModel, lora: LoraSettings, task: Literal["CAUSAL_LM", "SEQ_CLS"]
 ) -> Any:
     """The model with fresh LoRA adapters; at a reward model the score head is trained and saved
-    with them.
+    with them, whole.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -80,9 +117,15 @@ def add_adapters(
         lora_dropout=0.0,
         target_modules=targets,
         task_type=task,
-        modules_to_save=["score"] if task == "SEQ_CLS" else None,
+        modules_to_save=_head_modules(model) if task == "SEQ_CLS" else None,
     )
     return get_peft_model(model, config)
+
+
+def _head_modules(model: PreTrainedModel) -> list[str]:
+    """The module under which the score head lies: LoRA trains a copy of it."""
+    head = score_head(model)
+    return [name.split(".")[0] for name, module in model.named_modules() if module is head]
 
 
 def save_whole(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

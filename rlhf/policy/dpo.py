@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel, TrainingArguments
 
 from rlhf.data.identity import Json
-from rlhf.models.batching import in_batches, per_row, response_logprobs
+from rlhf.models.batching import sequence_logprobs
 from rlhf.models.loading import (
     add_adapters,
     device,
@@ -23,6 +23,7 @@ from rlhf.models.loading import (
     save_whole,
 )
 from rlhf.models.lora import LoraSettings
+from rlhf.models.packing import in_batches, per_response
 from rlhf.models.training import fit
 from rlhf.reward.rankings import RankedBatch, RankedPrompt
 from rlhf.reward.trainer import RankedCollator, RankedDataset, RankedTrainer
@@ -45,7 +46,7 @@ class DPOTrainer(RankedTrainer):
 
     def scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
         """beta * (log policy - log reference) of each response, (N,)."""
-        logprobs = per_row(lambda rows: response_logprobs(model, rows).sum(1), batch.rows)
+        logprobs = per_response(sequence_logprobs, model, batch.packs)
         reference = self.reference_logprobs[batch.positions].to(logprobs.device, logprobs.dtype)
         rewards = self.beta * (logprobs - reference)
         if model.training:
@@ -53,7 +54,8 @@ class DPOTrainer(RankedTrainer):
         return rewards
 
     def _note(self, rewards: torch.Tensor, logprobs: torch.Tensor, batch: RankedBatch) -> None:
-        better, worse, weight = batch.better, batch.worse, batch.weight
+        pairs = batch.rankings.strict
+        better, worse, weight = pairs.better, pairs.worse, pairs.weight
         margins = rewards[better] - rewards[worse]
         share = weight / weight.sum()
         numbers = {
@@ -99,34 +101,26 @@ def train_dpo(
         train,
         pad,
     )
+    args = TrainingArguments(**{"remove_unused_columns": False, **trainer_args})
+    trained = model if lora is None else add_adapters(model, lora, "CAUSAL_LM")
     trainer = DPOTrainer(
         beta=beta,
         reference_logprobs=reference,
-        model=model if lora is None else add_adapters(model, lora, "CAUSAL_LM"),
-        args=TrainingArguments(**{"remove_unused_columns": False, **trainer_args}),
+        model=trained,
+        args=args,
         train_dataset=data,
-        data_collator=RankedCollator(pad),
+        data_collator=RankedCollator.for_model(trained, pad, train, args),
     )
     last = fit(trainer, log=log, progress=progress)
     save_whole(trainer.model, tokenizer, output)
     return last
 
 
-@torch.inference_mode()
 def reference_logprobs(
-    model: PreTrainedModel, ranked: Sequence[RankedPrompt], pad: int, batch_size: int = 64
+    model: PreTrainedModel, ranked: Sequence[RankedPrompt], pad: int
 ) -> torch.Tensor:
-    """Summed log-probability of every response of the data set, (N,) in float64 on the CPU.
-
-    Batches are made of responses of like length.
-    """
+    """Summed log-probability of every response of the data set, (N,) in float64 on the CPU."""
     pairs = [(one.prompt, response) for one in ranked for response in one.responses]
-    sums = in_batches(
-        lambda rows: response_logprobs(model, rows).sum(1),
-        [prompt for prompt, _ in pairs],
-        [response for _, response in pairs],
-        pad,
-        device=model.device,
-        batch_size=batch_size,
-    )
+    prompts, responses = zip(*pairs, strict=True)
+    sums = in_batches(sequence_logprobs, model, prompts, responses, pad)
     return torch.tensor(sums, dtype=torch.float64)

@@ -307,6 +307,11 @@ def train_ppo(
     config = PPOConfig(**trainer_args)
     actor = load_policy(policy, dtype)
     value = load_scorer(reward_model, pad, dtype)
+    if not hasattr(value, "score"):
+        raise ValueError(
+            f"PPO's value model starts as the reward model and needs a decoder that scores every "
+            f"token; {type(value).__name__} scores whole texts"
+        )
     trainer = PPOTrainer(
         args=config,
         processing_class=tokenizer,

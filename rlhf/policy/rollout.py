@@ -5,6 +5,7 @@ out.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -14,7 +15,7 @@ from rlhf.models.batching import Rows, hidden_states, make_rows, per_token, resp
 from rlhf.models.generation import Completion, Sampling, sample
 from rlhf.models.loading import eos_token_id, pad_token_id
 from rlhf.policy.advantages import gae, kl_k1, masked_whiten, token_rewards
-from rlhf.reward.scorer import Scorer, score_head
+from rlhf.reward.scorer import Scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,7 @@ class Roller:
         reference = per_token(lambda part: response_logprobs(self.reference, part, heat), rows)
         values = per_token(lambda part: state_values(value_model, part, self.scorer.shift), rows)
         finished = torch.tensor([c.finished for c in completions], device=policy.device).float()
-        scores = torch.tensor(
-            self.scorer.score(asked, answers, batch_size=32), device=policy.device
-        )
+        scores = torch.tensor(self.scorer.score(asked, answers), device=policy.device)
         scores = scores - self.missing_eos_penalty * (1 - finished)
         kl = kl_k1(logprobs, reference)
         rewards = token_rewards(scores, kl, mask, self.kl_coef)
@@ -137,13 +136,13 @@ class Roller:
         return Rollout(rows, logprobs, kl, values, advantages, returns, scores, finished)
 
 
-def state_values(value_model: PreTrainedModel, rows: Rows, shift: float) -> torch.Tensor:
+def state_values(value_model: Any, rows: Rows, shift: float) -> torch.Tensor:
     """Value of the state before each response token, (B, T) in float32 (float64 stays); 0
     elsewhere.
 
     The value model has the reward model's shape, so its shift is taken off here too.
     """
-    values = score_head(value_model)(hidden_states(value_model, rows))[..., 0]  # (B, T)
+    values = value_model.score(hidden_states(value_model, rows))[..., 0]  # (B, T)
     values = (values if values.dtype == torch.float64 else values.float()) - shift
     before = torch.nn.functional.pad(values[:, :-1], (1, 0))
     return torch.where(rows.response_mask.bool(), before, 0.0)

@@ -1,34 +1,41 @@
-"""Scoring responses with a saved reward model, in batches of like length."""
+"""Scoring responses with a saved reward model."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
-from rlhf.models.batching import Rows, hidden_states, in_batches
+from rlhf.models.batching import Prefix, Rows, hidden_states
 from rlhf.models.loading import device, load_scorer
+from rlhf.models.packing import BUDGET_TOKENS, in_batches
 
 SHIFT = "reward_shift"
 SCALE = "reward_scale"
 
 
-def score_rows(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
-    """Reward of each row at its last token, (B,) in float32 (float64 stays); the shift is not
-    applied.
+def score_rows(model: Any, rows: Rows, prefix: Prefix | None = None) -> torch.Tensor:
+    """Reward of each row, (B,) in float32 (float64 stays); the shift is not applied.
+
+    A decoder is read at the last token; an encoder where its own head reads it.
     """
-    last = hidden_states(model, rows)[:, -1]  # rows are padded on the left
-    scores: torch.Tensor = score_head(model)(last)[:, 0]
+    if hasattr(model, "score"):
+        last = hidden_states(model, rows, prefix)[:, -1]  # rows are padded on the left
+        scores: torch.Tensor = model.score(last)[:, 0]
+    else:
+        assert prefix is None, "an encoder reads a response with its prompt"
+        ids, mask = _padded_right(rows)
+        scores = model(input_ids=ids, attention_mask=mask).logits[:, 0]
     return scores if scores.dtype == torch.float64 else scores.float()
 
 
-def score_head(model: PreTrainedModel) -> torch.nn.Linear:
-    """The linear head that turns a hidden state into a score (also under LoRA, where it is a
-    trained copy).
-    """
-    head = model.score
-    assert isinstance(head, torch.nn.Module)
-    return head  # type: ignore[return-value]
+def _padded_right(rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask with the padding on the right, (B, T) each: encoders read the first token."""
+    width = rows.input_ids.shape[1]
+    padding = width - rows.attention_mask.sum(1, keepdim=True)
+    turned = (torch.arange(width, device=padding.device) + padding) % width
+    return rows.input_ids.gather(1, turned), rows.attention_mask.gather(1, turned)
 
 
 class Scorer:
@@ -51,22 +58,22 @@ class Scorer:
         model = load_scorer(folder, pad_token_id, dtype)
         return cls(model.to(device()), pad_token_id)  # type: ignore[arg-type]
 
-    @torch.inference_mode()
     def score(
         self,
         prompts: Sequence[Sequence[int]],
         responses: Sequence[Sequence[int]],
         *,
-        batch_size: int = 128,
+        budget_tokens: int = BUDGET_TOKENS,
     ) -> list[float]:
         """One reward per (prompt, response), in the order given; EOS is part of a finished
-        response's ids.
+        response's ids. A prompt with several responses is read once where that works and pays.
         """
-        return in_batches(
-            lambda rows: score_rows(self.model, rows) - self.shift,
+        scores = in_batches(
+            score_rows,
+            self.model,
             prompts,
             responses,
             self.pad_token_id,
-            device=self.model.device,
-            batch_size=batch_size,
+            budget_tokens=budget_tokens,
         )
+        return [score - self.shift for score in scores]

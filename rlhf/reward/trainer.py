@@ -2,27 +2,59 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, TrainingArguments
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
 
 from rlhf.data.identity import Json
-from rlhf.models.batching import per_row
 from rlhf.models.loading import (
     add_adapters,
     load_scorer,
     load_tokenizer,
     pad_token_id,
     save_whole,
+    score_head,
 )
 from rlhf.models.lora import LoraSettings
-from rlhf.models.training import QuietTrainer, fit
-from rlhf.reward.losses import kwise_loss
+from rlhf.models.packing import per_response, shares_prefix
+from rlhf.models.training import CHECKPOINTING, QuietTrainer, fit
+from rlhf.reward.losses import ranking_loss
+from rlhf.reward.objective import Objective
 from rlhf.reward.rankings import RankedBatch, RankedPrompt, collate
-from rlhf.reward.scorer import SCALE, SHIFT, Scorer, score_head, score_rows
+from rlhf.reward.scorer import SCALE, SHIFT, Scorer, score_rows
+
+BRADLEY_TERRY = Objective()
+LOG_NU = "log_nu"
+NU_LEARNING_RATE = 0.02
+
+
+@dataclass
+class RewardArguments(TrainingArguments):
+    """Arguments of the reward model's training: transformers' own, and when to stop early."""
+
+    early_stopping_patience: int = field(
+        default=0,
+        metadata={
+            "help": "Stop after so many evaluations on the validation split without a lower loss, "
+            "and keep the best; 0 trains to the end."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if self.early_stopping_patience < 0:
+            raise ValueError(
+                f"early_stopping_patience must not be negative, got {self.early_stopping_patience}"
+            )
+        if self.early_stopping_patience:
+            self.eval_strategy = self.save_strategy = "steps"
+            self.eval_steps = self.eval_steps or self.save_steps
+            self.save_steps = self.eval_steps
+            self.load_best_model_at_end = True
+            self.metric_for_best_model, self.greater_is_better = "eval_loss", False
+        super().__post_init__()  # type: ignore[no-untyped-call]
 
 
 class RankedDataset(torch.utils.data.Dataset[tuple[RankedPrompt, range]]):
@@ -49,13 +81,28 @@ class RankedDataset(torch.utils.data.Dataset[tuple[RankedPrompt, range]]):
 
 @dataclass(frozen=True, slots=True)
 class RankedCollator:
-    """Makes one flat batch of ranked prompts."""
+    """Makes one batch of ranked prompts; with `shared`, prompts are read once where that pays."""
 
     pad_token_id: int
+    shared: bool = False
+
+    @classmethod
+    def for_model(
+        cls,
+        model: PreTrainedModel,
+        pad_token_id: int,
+        ranked: Sequence[RankedPrompt],
+        args: TrainingArguments,
+    ) -> "RankedCollator":
+        """The collator for this model and these lengths; recomputed activations share nothing."""
+        longest = max(len(one.prompt) + len(max(one.responses, key=len)) for one in ranked)
+        recomputed = bool(getattr(args, CHECKPOINTING))
+        return cls(pad_token_id, not recomputed and shares_prefix(model, longest))
 
     def __call__(self, elements: Sequence[tuple[RankedPrompt, range]]) -> dict[str, RankedBatch]:
         positions = [position for _, span in elements for position in span]
-        return {"batch": collate([one for one, _ in elements], positions, self.pad_token_id)}
+        ranked = [one for one, _ in elements]
+        return {"batch": collate(ranked, positions, self.pad_token_id, shared=self.shared)}
 
 
 class RankedTrainer(QuietTrainer):
@@ -65,9 +112,18 @@ class RankedTrainer(QuietTrainer):
 
     model_accepts_loss_kwargs = False
 
+    def __init__(self, *, objective: Objective = BRADLEY_TERRY, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.objective: Objective = objective
+
     def scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
         """One number per response of the batch, (N,)."""
         raise NotImplementedError
+
+    def log_nu(self) -> torch.Tensor | None:
+        """How readily equals tie, for the losses that ask."""
+        nu = self.objective.nu
+        return None if nu is None else torch.tensor(math.log(nu), device=self.args.device)
 
     def compute_loss(
         self,
@@ -78,23 +134,76 @@ class RankedTrainer(QuietTrainer):
     ) -> Any:
         batch: RankedBatch = inputs["batch"].to(self.args.device)
         scores = self.scores(model, batch)
-        loss = kwise_loss(scores, batch.better, batch.worse, batch.weight)
+        loss = ranking_loss(scores, batch.rankings, self.objective, self.log_nu())
         return (loss, {"scores": scores}) if return_outputs else loss
 
 
 class RewardTrainer(RankedTrainer):
-    """The K-wise loss on the scores of a reward model."""
+    """A ranking loss on the scores of a reward model; with ties in it, nu is learned beside the
+    head where the objective gives none.
+    """
 
     def scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
-        return per_row(lambda rows: score_rows(model, rows), batch.rows)
+        return per_response(score_rows, model, batch.packs)
+
+    def log_nu(self) -> torch.Tensor | None:
+        learned = learned_log_nu(self.model)
+        return super().log_nu() if learned is None else learned
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The Trainer's, with a learning rate of its own for nu, which the head's would not
+        move.
+        """
+        optimizer = super().create_optimizer(model)
+        log_nu = learned_log_nu(self.model)
+        if log_nu is not None and not any(
+            group.get("lr") == NU_LEARNING_RATE for group in optimizer.param_groups
+        ):
+            for group in optimizer.param_groups:
+                group["params"] = [p for p in group["params"] if p is not log_nu]
+            optimizer.add_param_group(
+                {"params": [log_nu], "lr": NU_LEARNING_RATE, "weight_decay": 0.0}
+            )
+        return optimizer
+
+    @torch.no_grad()
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Loss of the validation split, a mean over its prompts."""
+        model: Any = self.model
+        model.eval()
+        total = count = 0.0
+        for inputs in self.get_eval_dataloader():
+            batch: RankedBatch = inputs["batch"]
+            pairs = batch.rankings.pairs if self.objective.ties else batch.rankings.strict
+            prompts = float(pairs.weight.sum())
+            total += float(self.compute_loss(model, inputs)) * prompts
+            count += prompts
+        metrics = {"eval_loss": total / count}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+
+def learned_log_nu(model: Any) -> torch.nn.Parameter | None:
+    """The log of nu that is trained with a reward model, if any."""
+    named = model.named_parameters()
+    return next((p for name, p in named if name.endswith(LOG_NU) and p.requires_grad), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Normalisation:
-    """What was done to the raw scores: `mean` and `std` over the reference responses, before it."""
+class Trained:
+    """What came of a training beside the model. `mean` and `std`: of the raw scores of the
+    reference responses, before normalisation. `nu`: how readily equals tie, for a loss that asks.
+    `steps` were made; `shared`: whether prompts were read once for all their responses.
+    """
 
     mean: float
     std: float
+    nu: float | None
+    steps: int
+    shared: bool
 
 
 def train_reward(
@@ -109,48 +218,79 @@ def train_reward(
     lora: LoraSettings | None,
     log: Callable[[Json], None],
     progress: Callable[[int, int], None],
-) -> Normalisation:
+    validation: Sequence[RankedPrompt] = (),
+    objective: Objective = BRADLEY_TERRY,
+) -> Trained:
     """Trains a reward model from `base` and saves it in `output`.
 
     `references` are (prompt, response) ids that shall score 0 on average with standard deviation
-    1. Raises ValueError where there is nothing to train on.
+    1. `validation` decides when to stop where the arguments say so. Raises ValueError where there
+    is nothing to train on, or to stop by.
     """
     data = RankedDataset(train)
+    args = RewardArguments(**{"remove_unused_columns": False, **trainer_args})
+    stops = args.early_stopping_patience > 0
+    if stops and not validation:
+        raise ValueError("early_stopping_patience is set, and no validation prompt has a ranking")
     tokenizer = load_tokenizer(base)
     pad = pad_token_id(tokenizer)
     model = load_scorer(base, pad, dtype)
     init_head(model, seed)
+    if objective.ties and objective.nu is None:
+        score_head(model).register_parameter(LOG_NU, _first_log_nu(train))
     trained: Any = model if lora is None else add_adapters(model, lora, "SEQ_CLS")
+    collator = RankedCollator.for_model(trained, pad, [*train, *validation], args)
     trainer = RewardTrainer(
         model=trained,
-        args=TrainingArguments(**{"remove_unused_columns": False, **trainer_args}),
+        args=args,
         train_dataset=data,
-        data_collator=RankedCollator(pad),
+        eval_dataset=RankedDataset(validation) if stops else None,
+        data_collator=collator,
+        objective=objective,
+        callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if stops else None,
     )
     fit(trainer, log=log, progress=progress)
+    log_nu = trainer.log_nu()
+    nu = None if log_nu is None else float(log_nu.detach().exp())
     plain: PreTrainedModel = trained if lora is None else trained.merge_and_unload()
-    normalisation = normalise(plain, references, pad)
+    if hasattr(score_head(plain), LOG_NU):
+        delattr(score_head(plain), LOG_NU)  # the saved model is plain
+    mean, std = normalise(plain, references, pad)
     save_whole(plain, tokenizer, output)
-    return normalisation
+    return Trained(mean, std, nu, trainer.state.global_step, collator.shared)
+
+
+def _first_log_nu(ranked: Sequence[RankedPrompt]) -> torch.nn.Parameter:
+    """Where nu starts: at the share of ties, were all scores equal; from one tie in 1,000 to nine
+    in ten.
+    """
+    pairs = collate(ranked, [], 0).rankings.pairs
+    share = float((pairs.weight * (pairs.margin == 0)).sum() / pairs.weight.sum())
+    share = min(max(share, 0.001), 0.9)
+    return torch.nn.Parameter(torch.tensor(math.log(2 * share / (1 - share))))
 
 
 def init_head(model: PreTrainedModel, seed: int) -> None:
-    """Draws the score head from N(0, 1/(d+1)). Stiennon et al. (2020), appendix."""
-    weight = score_head(model).weight
+    """Draws the score head from N(0, 1/(d+1)), its bias 0. Stiennon et al. (2020), appendix."""
+    head = score_head(model)
+    weight = head.weight
     drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         weight.copy_(drawn / math.sqrt(weight.shape[1] + 1))
+        if head.bias is not None:
+            head.bias.zero_()
 
 
 def normalise(
     model: PreTrainedModel,
     references: Sequence[tuple[Sequence[int], Sequence[int]]],
     pad_token_id: int,
-) -> Normalisation:
+) -> tuple[float, float]:
     """Folds the scale of the reference scores into the head; notes it and the mean in the config.
 
-    The order of scores stays, and so do the probabilities of pairs, given the noted scale. Scores
-    that are all alike are only shifted. Raises ValueError without references, and for scores that
+    Returns that mean and the standard deviation. The order of scores stays, and so do the
+    probabilities of pairs, given the noted scale. Scores that are all alike are only shifted.
+    Raises ValueError without references, and for scores that
     are not numbers.
     """
     if not references:
@@ -166,7 +306,10 @@ def normalise(
         )
     scale = std if std > 1e-6 else 1.0
     with torch.no_grad():
-        score_head(model).weight /= scale
+        head = score_head(model)
+        head.weight.div_(scale)
+        if head.bias is not None:
+            head.bias.div_(scale)
     setattr(model.config, SHIFT, mean / scale)
     setattr(model.config, SCALE, scale)
-    return Normalisation(mean, std)
+    return mean, std

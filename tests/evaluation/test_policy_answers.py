@@ -47,12 +47,12 @@ def test_a_policy_is_no_distance_from_itself() -> None:
     assert kl_to(model, policy(300, dtype=torch.float32), ASKED, answers, PAD) == [0, 0, 0]
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 64])
+@pytest.mark.parametrize("budget", [1, 20, 500])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_distance_is_the_log_ratio_of_each_answer(batch_size: int, temperature: float) -> None:
+def test_distance_is_the_log_ratio_of_each_answer(budget: int, temperature: float) -> None:
     ours, theirs = policy(300), policy(300, seed=9)
     answers = [row[0] for row in drawn([0])]
-    found = kl_to(ours, theirs, ASKED, answers, PAD, temperature=temperature, batch_size=batch_size)
+    found = kl_to(ours, theirs, ASKED, answers, PAD, temperature=temperature, budget_tokens=budget)
     for asked, one, distance in zip(ASKED, answers, found, strict=True):
         rows = make_rows([asked.ids], [one.ids], PAD)
         with torch.no_grad():

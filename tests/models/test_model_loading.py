@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_models import PAD, SENTENCES, parameters, policy, reward_model, save, tokenizer
 from transformers import AutoModelForSequenceClassification
 
@@ -17,9 +18,10 @@ from rlhf.models.loading import (
     load_scorer,
     load_tokenizer,
     save_whole,
+    score_head,
 )
 from rlhf.models.lora import LoraSettings
-from rlhf.reward.scorer import score_head, score_rows
+from rlhf.reward.scorer import score_rows
 
 ROWS = make_rows([[5, 9, 11], [7]], [[6, 3, 1], [9, 17, 20, 2, 1]], PAD)
 
@@ -220,3 +222,19 @@ def test_small_decoder_is_a_plain_llama_folder(tmp_path: Path) -> None:
     assert found["tokens"] == sum(min(length, 24) for length in lengths)
     with pytest.raises(ValueError, match="has no chat template"):
         load_tokenizer(tmp_path / "model")
+
+
+def test_an_adapter_loads_with_its_head_and_is_refused_without(tmp_path: Path) -> None:
+    base = save(reward_model(300, dtype=torch.float32), tmp_path / "base")
+    adapted = add_adapters(load_scorer(base, PAD), LoraSettings(r=4), "SEQ_CLS")
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.05
+    adapted.save_pretrained(tmp_path / "adapter")
+    found = score_rows(load_scorer(tmp_path / "adapter", PAD), ROWS)
+    assert torch.allclose(found, score_rows(adapted, ROWS), atol=1e-5)
+    assert (found - score_rows(load_scorer(base, PAD), ROWS)).abs().max() > 0.01
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    save_file({k: v for k, v in load_file(weights).items() if "score" not in k}, weights)
+    with pytest.raises(ValueError, match="was saved without its score head"):
+        load_scorer(tmp_path / "adapter", PAD)

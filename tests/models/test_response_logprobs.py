@@ -6,10 +6,16 @@ from collections.abc import Sequence
 import pytest
 import torch
 from tiny_models import EOS, PAD, every_response, gradients, policy
-from transformers import PreTrainedModel
 
 from rlhf.models import batching
-from rlhf.models.batching import Rows, by_length, make_rows, per_row, response_logprobs
+from rlhf.models.batching import (
+    Rows,
+    by_length,
+    make_rows,
+    response_logprobs,
+    sequence_logprobs,
+)
+from rlhf.models.packing import pack, per_response
 
 PROMPTS = [[5, 9, 11], [7], [4, 4, 8, 30, 21, 6], [12, 13]]
 RESPONSES = [[6, 3, EOS], [9, 17, 20, 2, EOS], [EOS], [31, 8, 8, 8]]
@@ -94,22 +100,18 @@ def test_chunks_of_like_length_by_hand() -> None:
     assert long.input_ids.tolist() == [[7, 7, 8, 9, 1]]
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 16])
-def test_chunks_change_neither_numbers_nor_gradient(size: int) -> None:
-    rows = make_rows([*PROMPTS, *PROMPTS], [*RESPONSES, *RESPONSES[::-1]], PAD)
+@pytest.mark.parametrize("budget", [1, 12, 24, 500])
+def test_parts_change_neither_numbers_nor_gradient(budget: int) -> None:
+    prompts, responses = [*PROMPTS, *PROMPTS], [*RESPONSES, *RESPONSES[::-1]]
     weight = torch.linspace(-1, 2, 8, dtype=torch.float64)
-    found = []
-    for chunks in (None, size):
-        model = policy()
-
-        def sums(held: Rows, model: PreTrainedModel = model) -> torch.Tensor:
-            return response_logprobs(model, held).sum(1)
-
-        numbers = sums(rows) if chunks is None else per_row(sums, rows, chunks)
-        (weight * numbers).sum().backward()
-        found.append((numbers.detach(), gradients(model)))
-    assert torch.allclose(found[0][0], found[1][0], atol=1e-12)
-    assert torch.allclose(found[0][1], found[1][1], atol=1e-10)
+    one, many = policy(), policy()
+    whole = sequence_logprobs(one, make_rows(prompts, responses, PAD))
+    (weight * whole).sum().backward()
+    packs = pack(prompts, responses, PAD, shared=False, budget_tokens=budget)
+    parts = per_response(sequence_logprobs, many, packs)
+    (weight * parts).sum().backward()
+    assert torch.allclose(parts, whole, atol=1e-12)
+    assert torch.allclose(gradients(many), gradients(one), atol=1e-10)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

@@ -127,6 +127,11 @@ CHANGES = {
     "label.guidelines": ("Rank.", "label"),
     "label.crew": ("{careful: 1}", "label"),
     "reward.trainer": ("{}", "reward"),
+    "reward.loss": ("davidson", "reward"),
+    "reward.margin": ("0.5", "reward"),
+    "reward.label_smoothing": ("0.1", "reward"),
+    "reward.centering": ("0.01", "reward"),
+    "reward.nu": ("0.5", "reward"),
     "dpo.beta": ("0.3", "dpo"),
     "dpo.trainer": ("{}", "dpo"),
     "ppo.trainer": ("{total_episodes: 64}", "ppo"),
@@ -169,6 +174,8 @@ def test_every_field_changes_some_stage_or_is_known_to_be_read_elsewhere() -> No
             override += ["model.path=a/b", "labelers=people"]
         if key == "label.campaign":
             override += ["model.path=a/b", "labelers=imported", "label.store=x.db"]
+        if key == "reward.nu":
+            override += ["reward.loss=davidson"]
         changed = load_config(ROOT / "pipelines/configs/quickstart.yaml", override)
         assert by_name[stage].settings(changed) != by_name[stage].settings(base), key
 

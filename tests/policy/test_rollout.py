@@ -12,9 +12,10 @@ from transformers import PreTrainedModel
 from rlhf.data.identity import seed_from
 from rlhf.models.batching import make_rows, response_logprobs
 from rlhf.models.generation import Completion, Sampling, sample
+from rlhf.models.loading import score_head
 from rlhf.policy.advantages import kl_k1, kl_k3, policy_loss, token_rewards
 from rlhf.policy.rollout import PromptIds, Roller, Rollout, state_values
-from rlhf.reward.scorer import Scorer, score_head
+from rlhf.reward.scorer import Scorer
 from rlhf.reward.trainer import normalise
 
 BETA = 0.3

@@ -6,9 +6,9 @@ import pytest
 import torch
 from tiny_models import EOS, PAD, tokenizer
 
-from rlhf.data.records import Prompt, Ranking, Response
-from rlhf.models.conversation import prompt_ids, response_ids
-from rlhf.reward.rankings import Dropped, RankedPrompt, collate, ranked_prompts
+from rlhf.data.records import Message, Prompt, Ranking, Response
+from rlhf.models.conversation import prompt_ids, prompt_within, response_ids
+from rlhf.reward.rankings import Dropped, Order, RankedPrompt, collate, ranked_prompts
 
 PROMPTS = [Prompt.of("How do I boil an egg?"), Prompt.of("Name three fruits that are red.")]
 TEXTS = ["In water.", "I do not know.", "Put it in boiling water for eight minutes.", "No."]
@@ -124,7 +124,7 @@ def test_prompts_are_cut_on_the_left_and_counted() -> None:
     assert len(one.prompt) == 20 - longest
     whole = prompt_ids(tokenizer(), PROMPTS[0].messages)
     assert list(one.prompt) == whole[-len(one.prompt) :]
-    assert dropped == Dropped(prompts_cut=1)
+    assert dropped == Dropped(prompts_cut=1, prompts_cut_in_message=1)
 
 
 def test_responses_that_leave_no_room_are_left_out_with_their_pairs() -> None:
@@ -161,16 +161,110 @@ def test_a_batch_by_hand() -> None:
         "b", (8, 9), ((6,), (7,), (4, 1)), (1, 1, 1), (0, 0), (1, 2), (0.25, 0.75)
     )
     batch = collate([first, second], [10, 11, 3, 4, 5], PAD)
-    assert batch.rows.input_ids.tolist() == [
+    (part,) = batch.packs[0].parts
+    assert part.rows.input_ids.tolist() == [
         [0, 5, 6, 1],
         [0, 5, 7, 1],
         [0, 8, 9, 6],
         [0, 8, 9, 7],
         [8, 9, 4, 1],
     ]
-    assert batch.better.tolist() == [1, 2, 2]
-    assert batch.worse.tolist() == [0, 3, 4]
-    assert batch.weight.tolist() == [1.0, 0.25, 0.75]
+    assert part.places.tolist() == [0, 1, 2, 3, 4]
+    strict = batch.rankings.strict
+    assert strict.better.tolist() == [1, 2, 2]
+    assert strict.worse.tolist() == [0, 3, 4]
+    assert strict.weight.tolist() == [1.0, 0.25, 0.75]
+    assert strict.margin.tolist() == [1, 1, 1]
     assert batch.positions.tolist() == [10, 11, 3, 4, 5]
-    assert batch.rows.response_mask.sum(1).tolist() == [2, 2, 1, 1, 2]
-    assert torch.equal(batch.rows.attention_mask.sum(1), torch.tensor([3, 3, 3, 3, 4]))
+    assert part.rows.response_mask.sum(1).tolist() == [2, 2, 1, 1, 2]
+    assert torch.equal(part.rows.attention_mask.sum(1), torch.tensor([3, 3, 3, 3, 4]))
+
+
+def test_rankings_are_kept_whole_for_losses_that_know_ties() -> None:
+    rankings = (
+        ranking(PROMPTS[0], "ann", [2], [0, 1], [3]),
+        ranking(PROMPTS[0], "bob", [1, 2]),
+        ranking(PROMPTS[1], "ann", [0, 1]),
+    )
+    strict, dropped = grouped(*rankings)
+    assert [len(one.orders) for one in strict] == [1]
+    assert dropped.rankings_without_pair == 2
+    made, dropped = ranked_prompts(
+        rankings, {p.id: p for p in PROMPTS}, BY_ID, tokenizer(), max_tokens=200, ties=True
+    )
+    assert dropped == Dropped()
+    kept = {one.prompt_id: one for one in made}
+    both = kept[PROMPTS[0].id]
+    assert [order.weight for order in both.orders] == [0.5, 0.5]
+    assert [[len(group) for group in order.groups] for order in both.orders] == [[1, 2, 1], [2]]
+    assert votes(both) == votes(strict[0])
+    assert kept[PROMPTS[1].id].better == ()
+    (level,) = kept[PROMPTS[1].id].orders[0].groups
+    assert sorted(level) == [0, 1]
+
+
+def test_margins_are_groups_apart() -> None:
+    (one,), _ = grouped(ranking(PROMPTS[0], "ann", [2], [0, 1], [3]))
+    texts = [tuple(response_ids(tokenizer(), text)) for text in TEXTS]
+    number = [texts.index(ids) for ids in one.responses]
+    apart = {
+        (number[b], number[w]): margin
+        for b, w, margin in zip(one.better, one.worse, one.margin, strict=True)
+    }
+    assert apart == {(2, 0): 1, (2, 1): 1, (2, 3): 2, (0, 3): 1, (1, 3): 1}
+    assert collate([one], range(4), PAD).rankings.strict.margin.tolist() == list(one.margin)
+
+
+def test_pairs_and_choices_of_a_ranking_with_a_tie_by_hand() -> None:
+    one = RankedPrompt(
+        "a", (5,), ((6,), (7,), (8,)), (1,) * 3, (), (), (), (), (Order(((2,), (0, 1)), 1.0),)
+    )
+    found = collate([one], range(3), PAD).rankings
+    assert found.strict.better.tolist() == []
+    pairs = found.pairs
+    assert list(zip(pairs.better.tolist(), pairs.worse.tolist(), strict=True)) == [
+        (2, 0),
+        (2, 1),
+        (0, 1),
+    ]
+    assert pairs.margin.tolist() == [1, 1, 0]
+    assert pairs.weight.tolist() == pytest.approx([1 / 3] * 3)
+    assert found.choices.alternatives.tolist() == [[2, 0, 1], [0, 1, -1]]
+    assert found.choices.chosen.tolist() == [[True, False, False], [True, True, False]]
+    assert found.choices.weight.tolist() == [0.5, 0.5]
+
+
+def test_a_long_conversation_loses_its_oldest_messages_first() -> None:
+    prompt = Prompt.of(
+        (
+            Message("system", "Be brief."),
+            Message("user", "Name three fruits that are red."),
+            Message("assistant", "Apples, cherries and strawberries are red."),
+            Message("user", "How do I boil an egg?"),
+        )
+    )
+    whole = prompt_ids(tokenizer(), prompt.messages)
+    last = prompt_ids(tokenizer(), [prompt.messages[0], prompt.messages[3]])
+    assert prompt_within(tokenizer(), prompt.messages, len(whole)) == (whole, None)
+    assert prompt_within(tokenizer(), prompt.messages, len(whole) - 1)[1] == "messages"
+    assert prompt_within(tokenizer(), prompt.messages, len(last)) == (last, "messages")
+    bare = prompt_ids(tokenizer(), prompt.messages[3:])
+    assert prompt_within(tokenizer(), prompt.messages, len(last) - 1) == (bare, "messages")
+    assert prompt_within(tokenizer(), prompt.messages, 5) == (whole[-5:], "tokens")
+    responses = [Response.of(prompt.id, text) for text in ("No.", "In water.")]
+    ranked = Ranking.of(
+        prompt_id=prompt.id,
+        labeler_id="ann",
+        groups=tuple((one.id,) for one in responses),
+        shown=tuple(one.id for one in responses),
+    )
+    longest = max(len(response_ids(tokenizer(), one.text)) for one in responses)
+    (one,), dropped = ranked_prompts(
+        [ranked],
+        {prompt.id: prompt},
+        {one.id: one for one in responses},
+        tokenizer(),
+        max_tokens=len(last) + longest,
+    )
+    assert list(one.prompt) == last
+    assert dropped == Dropped(prompts_cut=1)

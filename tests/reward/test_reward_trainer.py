@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_models import (
     EOS,
     PAD,
@@ -18,19 +19,20 @@ from tiny_models import (
     reward_model,
     save,
 )
-from transformers import TrainingArguments
 
 from rlhf.data.identity import Json
 from rlhf.models.batching import make_rows
-from rlhf.models.loading import load_scorer
+from rlhf.models.loading import load_scorer, score_head
 from rlhf.models.lora import LoraSettings
 from rlhf.models.training import fit
 from rlhf.reward.accuracy import measure, score_ranked
-from rlhf.reward.rankings import RankedPrompt
-from rlhf.reward.scorer import Scorer, score_head, score_rows
+from rlhf.reward.objective import LossName, Objective
+from rlhf.reward.rankings import Order, RankedPrompt
+from rlhf.reward.scorer import Scorer, score_rows
 from rlhf.reward.trainer import (
     RankedCollator,
     RankedDataset,
+    RewardArguments,
     RewardTrainer,
     init_head,
     train_reward,
@@ -92,14 +94,18 @@ def one_step(
 
 
 def trainer_in(
-    folder: Path, data: Sequence[RankedPrompt], model: Any, **changes: Any
+    folder: Path,
+    data: Sequence[RankedPrompt],
+    model: Any,
+    **changes: Any,
 ) -> RewardTrainer:
     settings = quiet_arguments(folder, remove_unused_columns=False, **changes)
+    args = RewardArguments(**settings)
     return RewardTrainer(
         model=model,
-        args=TrainingArguments(**settings),
+        args=args,
         train_dataset=RankedDataset(data),
-        data_collator=RankedCollator(PAD),
+        data_collator=RankedCollator.for_model(model, PAD, data, args),
     )
 
 
@@ -122,15 +128,21 @@ def test_gradient_of_a_mixed_batch_is_the_mean_over_prompts(tmp_path: Path) -> N
     assert found.abs().max() > 0.01
 
 
-def test_each_response_passes_through_the_model_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_each_response_passes_through_the_model_once(tmp_path: Path, shared: bool) -> None:
     model = reward_model()
-    rows: list[int] = []
+    tokens: list[int] = []
     model.model.register_forward_hook(
-        lambda _module, _args, out: rows.append(out.last_hidden_state.shape[0])
+        lambda _module, _args, named, _out: tokens.append(named["input_ids"].numel()),
+        with_kwargs=True,
     )
-    trainer = trainer_in(tmp_path, MIXED, model, max_steps=1, per_device_train_batch_size=4)
+    data = [MIXED[2], ranked("e", (5, 5, 5), [[3, 3], [4, 4]], strict(0, 1))]  # no padding but one
+    trainer = trainer_in(tmp_path, data, model, max_steps=1, per_device_train_batch_size=2)
+    trainer.data_collator = RankedCollator(PAD, shared)
+    tokens.clear()
     fit(trainer, log=lambda _: None, progress=lambda *_: None)
-    assert rows == [2 + 4 + 3 + 2]
+    # prompts of 3; responses of 2, 4, 3 and 3, 3 with EOS, in one part as wide as the longest
+    assert sum(tokens) == (2 * 3 + 5 * 4 if shared else 5 * (3 + 4))
 
 
 @pytest.mark.parametrize(("size", "accumulation"), [(1, 4), (2, 2)])
@@ -213,7 +225,12 @@ def test_resuming_gives_the_weights_of_the_uninterrupted_training(
     cut = load_scorer(base, PAD)
     init_head(cut, 5)
     trainer = trainer_in(
-        tmp_path / "cut", toy(), cut, learning_rate=3e-3, per_device_train_batch_size=4, **saving
+        tmp_path / "cut",
+        toy(),
+        cut,
+        learning_rate=3e-3,
+        per_device_train_batch_size=4,
+        **saving,
     )
     trainer.add_callback(interrupt_after(6))
     with pytest.raises(KeyboardInterrupt):
@@ -229,3 +246,127 @@ def test_resuming_gives_the_weights_of_the_uninterrupted_training(
 def test_nothing_to_learn_from_is_refused_before_loading(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no ranking of the train split has a strict pair"):
         train(tmp_path, tmp_path / "no such model", [])
+
+
+def test_training_stops_where_validation_no_longer_gains_and_keeps_the_best(
+    tmp_path: Path, base: Path
+) -> None:
+    data = toy()
+    # Validation says the opposite of training: the first evaluation is the best.
+    against = [
+        ranked(one.prompt_id, one.prompt, [r[:-1] for r in one.responses], [(0, 1), (0, 2)])
+        for one in data[:4]
+    ]
+    rows: list[Json] = []
+    found = train_reward(
+        base,
+        data,
+        [(one.prompt, response) for one in data for response in one.responses],
+        tmp_path / "model",
+        quiet_arguments(
+            tmp_path,
+            max_steps=30,
+            learning_rate=5e-3,
+            per_device_train_batch_size=4,
+            early_stopping_patience=2,
+            eval_steps=3,
+        ),
+        seed=5,
+        dtype="float32",
+        lora=None,
+        log=rows.append,
+        progress=lambda *_: None,
+        validation=against,
+    )
+    losses = [row["eval_loss"] for row in rows if "eval_loss" in row]
+    assert len(losses) == losses.index(min(losses)) + 3
+    assert found.steps == 3 * len(losses) < 30
+    # The saved weights are those of the best evaluation.
+    best = 3 * (losses.index(min(losses)) + 1)
+    again = load_scorer(tmp_path / f"checkpoints/checkpoint-{best}", PAD)
+    held = parameters(load_scorer(tmp_path / "model", PAD).model)
+    assert torch.equal(held, parameters(again.model))
+
+
+def test_stopping_early_needs_a_validation_split(tmp_path: Path, base: Path) -> None:
+    with pytest.raises(ValueError, match="no validation prompt has a ranking"):
+        train(tmp_path, base, toy(), early_stopping_patience=1)
+    with pytest.raises(ValueError, match="must not be negative, got -1"):
+        train(tmp_path, base, toy(), early_stopping_patience=-1)
+
+
+def tied(share: float, count: int = 24) -> list[RankedPrompt]:
+    """Prompts whose two responses tie in this share of them, and are ranked in the rest."""
+    data = []
+    for n in range(count):
+        answers = ((10 + n % 9, EOS), (20 + n % 9, EOS))
+        if n < share * count:
+            said: Any = ((), (), (), (), (Order(((0, 1),), 1.0),))
+        else:
+            said = ((1,), (0,), (1.0,), (1,), (Order(((1,), (0,)), 1.0),))
+        data.append(RankedPrompt(f"{n:02}", (5, 6), answers, (1, 1), *said))
+    return data
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(r=4)])
+@pytest.mark.parametrize("loss", ["davidson", "plackett-luce"])
+def test_how_readily_equals_tie_is_learned_and_not_saved(
+    tmp_path: Path, base: Path, loss: LossName, lora: LoraSettings | None
+) -> None:
+    found = {}
+    for share in (0.25, 0.75):
+        found[share] = train_reward(
+            base,
+            tied(share),
+            [((5, 6), (10, EOS)), ((5, 6), (20, EOS))],
+            tmp_path / "model",
+            quiet_arguments(
+                tmp_path, max_steps=12, learning_rate=1e-6, per_device_train_batch_size=24
+            ),
+            seed=5,
+            dtype="float32",
+            lora=lora,
+            log=lambda _: None,
+            progress=lambda *_: None,
+            objective=Objective(loss),
+        ).nu
+    # The first guess takes all scores for equal: 2 t / (1 - t); unlike scores call for more.
+    assert found[0.25] is not None
+    assert found[0.75] is not None
+    assert 2 / 3 < found[0.25] < 2 / 3 * 1.3
+    assert 6 < found[0.75] < 6 * 1.3
+    saved = load_file(tmp_path / "model" / "model.safetensors")
+    assert not [name for name in saved if "nu" in name.split(".")[-1]]
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Objective(margin=1.0),
+        Objective(label_smoothing=0.2),
+        Objective(centering=0.1),
+        Objective("davidson"),
+        Objective("davidson", nu=0.5),
+        Objective("plackett-luce"),
+    ],
+)
+def test_every_part_of_the_objective_changes_what_is_learned(
+    tmp_path: Path, base: Path, objective: Objective
+) -> None:
+    def learned(asked: Objective) -> torch.Tensor:
+        train_reward(
+            base,
+            MIXED,
+            [((5,), (6, EOS)), ((5,), (7, EOS))],
+            tmp_path / "model",
+            quiet_arguments(tmp_path, max_steps=2, learning_rate=1e-3),
+            seed=5,
+            dtype="float32",
+            lora=None,
+            log=lambda _: None,
+            progress=lambda *_: None,
+            objective=asked,
+        )
+        return direction_of_head(tmp_path / "model")
+
+    assert not torch.equal(learned(objective), learned(Objective()))
