@@ -1,4 +1,4 @@
-"""Every kind of base model that a reward model may start from: scored, trained and saved rightly."""
+"""Every kind of base model that a reward model may start from: scored, trained, saved rightly."""
 
 from pathlib import Path
 from typing import Any
