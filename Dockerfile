@@ -16,8 +16,8 @@ RUN pip install \
     "argon2-cffi>=25.1" \
     "fastapi>=0.120" \
     "gradio>=6.31,<7" \
+    "httptools>=0.6" \
     "jinja2>=3.1" \
-    "krippendorff>=0.8" \
     "markdown-it-py>=3" \
     "numpy>=2" \
     "psycopg[binary]>=3.2" \
@@ -27,7 +27,8 @@ RUN pip install \
     "scipy>=1.15" \
     "sqlalchemy>=2.0.40" \
     "typer>=0.20" \
-    "uvicorn>=0.35"
+    "uvicorn>=0.35" \
+    "uvloop>=0.21"
 
 WORKDIR /app
 COPY pyproject.toml README.md LICENSE ./

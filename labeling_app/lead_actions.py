@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from labeling_app.lead_bodies import (
+    CampaignSent,
     ChangeSent,
     GoldSent,
     PrioritiesSent,
@@ -19,6 +20,7 @@ from labeling_app.lead_bodies import (
 )
 from rlhf.data.identity import Json, canonical
 from rlhf.feedback import leading
+from rlhf.feedback.answering import Answer
 from rlhf.feedback.store import Campaign, Store
 
 MAX_UPLOAD_BYTES = 16 * 1024 * 1024
@@ -34,6 +36,15 @@ def lead_actions(store: Store, lead: Any, asked: Any) -> APIRouter:
     def acting() -> Iterator[Connection]:
         with _refusals(), store.database.writing() as db:
             yield db
+
+    @router.post("/campaigns")
+    def make(sent: CampaignSent, me: lead) -> Json:
+        """Makes a new campaign of any mode, without items."""
+        with acting() as db:
+            leading.make_campaign(
+                db, me.labeler_id, sent.name, sent.mode, sent.guidelines, sent.settings
+            )
+        return {"campaign": campaign_json(store.campaign(sent.name))}
 
     @router.post("/change")
     def change(sent: ChangeSent, campaign: asked, me: lead) -> Json:
@@ -115,20 +126,23 @@ def lead_actions(store: Store, lead: Any, asked: Any) -> APIRouter:
     def export(
         campaign: asked, me: lead, without: Annotated[Sequence[str], Query(max_length=500)] = ()
     ) -> Response:
-        """The rankings as JSON Lines, sorted by id, corrected ones among them; `without` leaves
-        out labelers by name, and nobody else is.
+        """The rankings or demonstrations as JSON Lines, sorted by id, corrected ones among them;
+        `without` leaves out labelers by name, and nobody else is.
         """
-        held = sorted(store.rankings(campaign, with_superseded=True), key=lambda one: one.id)
-        strangers = set(without) - {ranking.labeler_id for ranking in held}
+        rankings = store.rankings(campaign, with_superseded=True)
+        written = store.demonstrations(campaign, with_superseded=True)
+        answers: list[Answer] = [*rankings, *written]
+        held = sorted(answers, key=lambda one: one.id)
+        strangers = set(without) - {answer.labeler_id for answer in held}
         if strangers:
-            raise HTTPException(422, f"nobody of the name {sorted(strangers)[0]!r} ranked here.")
-        kept = [ranking for ranking in held if ranking.labeler_id not in without]
+            raise HTTPException(422, f"nobody of the name {sorted(strangers)[0]!r} answered here.")
+        kept = [answer for answer in held if answer.labeler_id not in without]
         said = f" without {', '.join(sorted(without))}" if without else ""
         with store.database.writing() as db:
-            subject = f"{campaign.name}: {len(kept)} rankings{said}"
-            leading.log(db, me.labeler_id, "rankings exported", subject)
-        lines = (f"{canonical(ranking.to_json())}\n" for ranking in kept)
-        name = quote(f"{campaign.name}.rankings.jsonl")
+            subject = f"{campaign.name}: {len(kept)} answers{said}"
+            leading.log(db, me.labeler_id, "answers exported", subject)
+        lines = (f"{canonical(answer.to_json())}\n" for answer in kept)
+        name = quote(f"{campaign.name}.answers.jsonl")
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
         return StreamingResponse(lines, media_type="application/x-ndjson", headers=headers)
 

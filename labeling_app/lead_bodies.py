@@ -27,6 +27,15 @@ class ChangeSent(_Sent):
     settings: Json = Field(default_factory=dict, max_length=40)
 
 
+class CampaignSent(_Sent):
+    """A new campaign, empty; items are added to it afterwards."""
+
+    name: str = Field(min_length=1, max_length=200)
+    mode: str = Field(max_length=40)
+    guidelines: str = Field(default="", max_length=50_000)
+    settings: Json = Field(default_factory=dict, max_length=40)
+
+
 class GoldSent(_Sent):
     """Tie groups of response ids, best first; none to make it an item of work again."""
 

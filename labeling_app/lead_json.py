@@ -88,6 +88,10 @@ def quality_json(database: Database, observed: Observations, campaign: Campaign)
     }
 
 
+# Below this many prompts the agreement is too uncertain to say what it allows.
+MIN_PROMPTS = 20
+
+
 def _agreement(votes: Sequence[Vote], verdicts: Verdicts) -> Json:
     pairs = agreement_over(verdicts)
     return {
@@ -96,7 +100,9 @@ def _agreement(votes: Sequence[Vote], verdicts: Verdicts) -> Json:
         "alpha_pairs": _coefficient(alpha_over_pairs(verdicts)),
         "alpha_places": _coefficient(alpha_over_places(votes)),
         "tau": _coefficient(kendall_tau(verdicts)),
-        "ceiling": None if pairs.strict is None else agreement_ceiling(pairs.strict),
+        "ceiling": agreement_ceiling(pairs.strict)
+        if pairs.strict is not None and pairs.prompts >= MIN_PROMPTS
+        else None,
         "prompts": pairs.prompts,
     }
 

@@ -56,8 +56,8 @@ LEAD_TEXTS: dict[str, str] = {
     "agreement": "Agreement between labelers",
     "agreement_none": "No two labelers have answered the same item yet.",
     "agreement_said": "Two labelers who both order a pair order it alike in {strict}, over {count} "
-    "judgements on {prompts} prompts. Half would be chance. Votes like these allow a reward model "
-    "at most about {ceiling} accuracy.",
+    "judgements on {prompts} prompts. Half would be chance.",
+    "agreement_allows": "Votes like these allow a reward model at most about {ceiling} accuracy.",
     "measure": "Measure",
     "value": "Value",
     "interval": "95 % interval",

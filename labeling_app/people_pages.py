@@ -105,7 +105,19 @@ def _people() -> str:
 
 
 def _campaigns() -> str:
-    body = f"<h1>{_t('campaigns_title')}</h1><ul id='campaigns' class='rows'></ul>"
+    modes = "".join(
+        f"<option value='{mode}'>{_t(f'mode_{mode}')}</option>"
+        for mode in ("rank", "compare", "rate", "demonstrate", "evaluate")
+    )
+    make = (
+        f"<p>{_t('make_campaign_lead')}</p><form id='campaign-form'>"
+        f"{_field('name', 'campaign_name')}{_select('mode', 'campaign_mode', modes)}"
+        f"{_button('make_campaign')}</form>"
+    )
+    body = (
+        f"<h1>{_t('campaigns_title')}</h1><ul id='campaigns' class='rows'></ul>"
+        f"<div data-dashboard hidden>{_section('make_campaign', make)}</div>"
+    )
     return _page("campaigns_title", "campaigns", body, signed_in=True)
 
 

@@ -31,6 +31,11 @@ PEOPLE_TEXTS: dict[str, str] = {
     "campaigns_title": "Campaigns",
     "campaigns_none": "There is nothing to work on yet. Ask whoever leads your work.",
     "work_on": "Work on it",
+    "make_campaign": "Make a campaign",
+    "make_campaign_lead": "It begins empty: items, guidelines and settings are added on the "
+    "dashboard.",
+    "campaign_name": "Name",
+    "campaign_mode": "What people are asked",
     "paused": "paused",
     "not_member": "members only, and you are not one",
     "mode_rank": "Rank the responses",

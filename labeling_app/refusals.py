@@ -16,6 +16,12 @@ def add_refusals(app: FastAPI) -> None:
         app.add_exception_handler(kind, _cannot_be_saved)
     for fault in (DBAPIError, StoreUnavailableError):
         app.add_exception_handler(fault, store_failed)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
+    """A fault of ours: the server's log holds the details, the answer holds none."""
+    return JSONResponse({"detail": "this was not expected; the server's log says more."}, 500)
 
 
 def _not_as_asked(_request: Request, error: Exception) -> JSONResponse:

@@ -64,7 +64,7 @@ TEXTS: dict[str, str] = {
     "your_verdict": "Your verdict",
     "your_answer": "Your answer",
     "nothing_ranked": "nothing ranked yet",
-    "nothing_rated": "nothing rated yet; 7 is the best",
+    "nothing_rated": "7 is the best; nothing rated yet",
     "nothing_chosen": "nothing chosen yet",
     "nothing_written": "nothing written yet",
     "words_written": "{words} words",

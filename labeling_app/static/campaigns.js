@@ -1,4 +1,4 @@
-import { call, element, row, say, visitor, words } from "./shell.js";
+import { call, element, onSubmit, row, say, visitor, words } from "./shell.js";
 
 function shown(campaign) {
   const states = [words[`mode_${campaign.mode}`] ?? campaign.mode];
@@ -18,5 +18,12 @@ async function start() {
   if (rows.length === 0) rows.push(row(words.campaigns_none, ""));
   document.getElementById("campaigns").replaceChildren(...rows);
 }
+
+const form = document.getElementById("campaign-form");
+onSubmit(form, async () => {
+  const name = form.elements.name.value.trim();
+  await call("POST", "lead/campaigns", { name, mode: form.elements.mode.value });
+  location.assign(`/lead/?campaign=${encodeURIComponent(name)}`);
+});
 
 start().catch((error) => say(error.message, true));

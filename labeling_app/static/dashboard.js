@@ -229,7 +229,7 @@ function wireForms(root, texts, server, state, changed) {
     const without = fields.without.value.split(",").map((name) => name.trim()).filter(Boolean);
     const reply = await fetch(address("export", { without }));
     if (!reply.ok) throw new Error((await reply.json().catch(() => ({}))).detail ?? texts.refused);
-    const link = el("a", { href: URL.createObjectURL(await reply.blob()), download: `${state.facts.campaign.name}.rankings.jsonl` });
+    const link = el("a", { href: URL.createObjectURL(await reply.blob()), download: `${state.facts.campaign.name}.answers.jsonl` });
     link.click();
     URL.revokeObjectURL(link.href);
     return "";

@@ -123,8 +123,9 @@ function agreement(root, texts, said) {
   const known = found.strict.value !== null;
   say(lead(section), known ? put(texts.agreement_said, {
     strict: spelled(found.strict, percent), count: number(found.strict.count),
-    prompts: number(found.strict.of), ceiling: percent(found.ceiling),
-  }) : texts.agreement_none);
+    prompts: number(found.strict.of),
+  }) + (found.ceiling === null ? ""
+    : ` ${put(texts.agreement_allows, { ceiling: percent(found.ceiling) })}`) : texts.agreement_none);
   const coefficient = (value) => value.toFixed(2).replace("-", "−");
   const rows = COEFFICIENTS.filter((name) => found[name].value !== null).map((name) => {
     const pairs = name === "strict" || name === "with_ties";

@@ -50,6 +50,12 @@ def run(work: Work) -> Json:
     write_jsonl(work.folder / "judgements.jsonl", (one.to_json() for one in judgements))
     _, contests = read_contests_of(work.inputs["evaluate"])
     found = {name: preferred(judgements, rows) for name, rows in contests.items()}
+    unseen = [name for name, won in found.items() if won is None]
+    if unseen:
+        raise WaitingForPeopleError(
+            f"nobody has compared {' or '.join(unseen)} with sft yet: go on with `rlhf label "
+            "CONFIG --mode evaluate`, then give the same command again."
+        )
     policies = {name: won.to_json() for name, won in found.items() if won is not None}
     best = max(policies, key=lambda name: policies[name]["low"])
     return {

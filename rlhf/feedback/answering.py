@@ -6,7 +6,7 @@ Each function works inside the caller's transaction.
 from collections.abc import Sequence
 from itertools import combinations
 
-from sqlalchemy import Connection, Row, and_, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, insert, select, update
 
 from rlhf.data.identity import Json
 from rlhf.data.records import Demonstration, Ranking
@@ -14,7 +14,7 @@ from rlhf.feedback.assignment import count_places, drop_draft
 from rlhf.feedback.audit import Entry, append, entries_of, save_answers
 from rlhf.feedback.campaigns import Campaign, review_key
 from rlhf.feedback.database import insert_new
-from rlhf.feedback.modes import Judgement
+from rlhf.feedback.modes import Judgement, mode_named
 from rlhf.feedback.recording import held_text, hold_labeler, iso_time
 from rlhf.feedback.schema import answers, assignments, campaigns, drafts, flags, items
 from rlhf.feedback.tally import count_answer
@@ -133,6 +133,7 @@ def save_draft(db: Connection, item_id: int, labeler_id: str, body: Json, moment
     mine = and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
     if db.execute(select(assignments.c.state).where(mine)).scalar() is None:
         return False
+    hold_labeler(db, labeler_id, moment)
     row = {"body": body, "saved_at": iso_time(moment)}
     if not insert_new(db, drafts, [{"item_id": item_id, "labeler_id": labeler_id, **row}]):
         held = and_(drafts.c.item_id == item_id, drafts.c.labeler_id == labeler_id)
@@ -149,16 +150,26 @@ def flag(
     mine = and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
     if db.execute(select(assignments.c.state).where(mine)).first() is None:
         raise ValueError(f"{labeler_id} was not given item {item_id}")
+    hold_labeler(db, labeler_id, moment)
     now = iso_time(moment)
     row = {"item_id": item_id, "labeler_id": labeler_id, "kind": kind}
     db.execute(insert(flags).values(**row, note=held_text(note), flagged_at=now))
     append(db, now, [Entry(labeler_id, "flagged", f"item {item_id}: {kind}")])
 
 
+def check_reviewable(campaign: Campaign) -> None:
+    """ValueError where a reviewer's order could not stand in for what labelers said."""
+    if mode_named(campaign.mode).feeds != "preferences":
+        raise ValueError(
+            f"answers of the mode {campaign.mode!r} are not reviewed: only orders to train on are"
+        )
+
+
 def open_reviews(db: Connection, campaign: Campaign, below: float) -> int:
-    """Asks for a review of every item whose labelers agree on less than `below` of its strict
-    pairs; returns how many were asked for now.
+    """Asks for a review of every item whose labelers agree on less than `below` of its pairs (a tie
+    is a verdict too); returns how many were asked for now.
     """
+    check_reviewable(campaign)
     rows = db.execute(
         select(items, answers.c.body)
         .join(answers, answers.c.item_id == items.c.id)
@@ -211,6 +222,22 @@ def _sign(number: int) -> int:
     return (number > 0) - (number < 0)
 
 
+def settled_items(campaign: Campaign) -> Select[tuple[int]]:
+    """The items for which a reviewer's answer stands in, whatever labelers said or will say."""
+    review, answer = items.alias(), answers.alias()
+    joined = review.join(answer, answer.c.item_id == review.c.id)
+    return (
+        select(review.c.of_item)
+        .select_from(joined)
+        .where(
+            review.c.campaign_id == campaign.id,
+            review.c.kind == "review",
+            answer.c.superseded.is_(False),
+            answer.c.body.is_not(None),
+        )
+    )
+
+
 def votes_on(db: Connection, item_id: int) -> list[Ranking]:
     """What labelers said of the item that a review is about, oldest first."""
     of_item = select(items.c.of_item).where(items.c.id == item_id).scalar_subquery()
@@ -219,8 +246,3 @@ def votes_on(db: Connection, item_id: int) -> list[Ranking]:
     )
     bodies = db.execute(select(answers.c.body).where(kept).order_by(answers.c.number)).scalars()
     return [Ranking.from_json(body) for body in bodies]
-
-
-def forget_drafts(db: Connection, labeler_id: str) -> None:
-    """Deletes all that a labeler had begun."""
-    db.execute(delete(drafts).where(drafts.c.labeler_id == labeler_id))

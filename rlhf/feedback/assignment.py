@@ -85,13 +85,13 @@ def claim(
     if waiting:
         item = waiting[0]
         extend(db, labeler_id, [item.id], until)
-    elif not campaign.settings.open:
-        return None
     elif (begun := _own_expired(db, campaign, labeler_id, review=review)) is not None:
         item = begun
         mine = _assignment(item.id, labeler_id)
         db.execute(update(assignments).where(mine).values(state="open", leased_until=until))
         _take(db, item)
+    elif not campaign.settings.open:  # what is begun can be finished
+        return None
     else:
         found = _next_item(db, campaign, labeler_id, review=review)
         if found is None:
@@ -245,6 +245,13 @@ def _free_item(db: Connection, campaign: Campaign, labeler_id: str, kind: str) -
         items.c.taken < items.c.wanted,
         ~_met(labeler_id),
     )
+    if kind == "review":  # nobody settles a dispute of their own
+        voted = exists().where(
+            assignments.c.item_id == items.c.of_item,
+            assignments.c.labeler_id == labeler_id,
+            assignments.c.state == "done",
+        )
+        wanting = wanting.where(~voted)
     balanced = [items.c.taken] if campaign.settings.order == "balanced" else []
     first = wanting.order_by(items.c.priority.desc(), *balanced, items.c.position).limit(1)
     free = db.execute(first.with_for_update(key_share=True, skip_locked=True)).first()

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
 from rlhf.data.identity import Json, content_id, seed_from
@@ -18,7 +18,7 @@ from rlhf.data.records import Prompt, Response
 from rlhf.feedback.audit import Entry, append
 from rlhf.feedback.database import insert_new
 from rlhf.feedback.modes import mode_named
-from rlhf.feedback.recording import add_labeler, held_text, iso_time, item_key
+from rlhf.feedback.recording import add_labeler, held_text, hold_labeler, iso_time, item_key
 from rlhf.feedback.schema import (
     campaign_versions,
     campaigns,
@@ -54,6 +54,12 @@ class CampaignSettings(BaseModel):
     open: bool = True
     pay_per_answer: float = Field(default=0.0, ge=0)
     currency: str = Field(default="", max_length=10)
+
+    @model_validator(mode="after")
+    def _mostly_work(self) -> Self:
+        if self.gold_share + self.repeat_share + self.identical_share > 0.5:
+            raise ValueError("gold, repeated and identical items may be half of the work at most")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +114,12 @@ def checked_settings(settings: Json) -> CampaignSettings:
         raise ValueError(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
-def create(db: Connection, name: str, mode: str, guidelines: str, settings: Json) -> None:
-    """Makes the campaign where there is none of this name."""
+def create(
+    db: Connection, name: str, mode: str, guidelines: str, settings: Json, *, by: str = ""
+) -> bool:
+    """Makes the campaign where there is none of this name; False where there is."""
     if db.execute(select(campaigns.c.id).where(campaigns.c.name == name)).first() is not None:
-        return
+        return False
     if not name.strip() or len(name) > 200:
         raise ValueError(f"a campaign's name has 1 to 200 characters, got {len(name)}")
     mode_named(mode)
@@ -120,10 +128,11 @@ def create(db: Connection, name: str, mode: str, guidelines: str, settings: Json
     text = held_text(guidelines)
     row = {"name": name, "mode": mode, "guidelines": text, "settings": kept, "created_at": now}
     if not insert_new(db, campaigns, [row]):
-        return
+        return False
     made = db.execute(select(campaigns.c.id).where(campaigns.c.name == name)).scalar_one()
-    _note_version(db, made, 1, 1, text, kept, "", "", now)
-    append(db, now, [Entry("", "campaign made", name)])
+    _note_version(db, made, 1, 1, text, kept, "", by, now)
+    append(db, now, [Entry(by, "campaign made", name)])
+    return True
 
 
 def change(
@@ -247,6 +256,7 @@ def consent(db: Connection, campaign: Campaign, labeler_id: str, version: int) -
     if has_consented(db, campaign, labeler_id):
         return
     now = time.time()
+    hold_labeler(db, labeler_id, now)
     join(db, campaign, labeler_id, now)
     row = {"campaign_id": campaign.id, "labeler_id": labeler_id, "guidelines_version": version}
     if not insert_new(db, consents, [{**row, "given_at": iso_time(now)}]):

@@ -149,7 +149,10 @@ def database_url(address: str | Path) -> URL:
 def open_engine(url: URL) -> Engine:
     """An engine with what each kind of database needs; nothing is migrated."""
     if url.get_backend_name() == "sqlite":
-        Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
+        path = Path(url.database or "")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():  # logins and what people said: for the owner alone
+            path.touch(mode=0o600)
         engine = create_engine(
             url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=16, max_overflow=16
         )

@@ -11,17 +11,31 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 from rlhf.data.identity import Json
 from rlhf.data.records import Response
 from rlhf.feedback import answering, campaigns
+from rlhf.feedback.assignment import count_places
 from rlhf.feedback.audit import Entry, append
 from rlhf.feedback.campaigns import Campaign, Item, review_key
-from rlhf.feedback.modes import mode_named
+from rlhf.feedback.modes import CAMPAIGN_MODES, mode_named
 from rlhf.feedback.recording import iso_time
-from rlhf.feedback.schema import items
+from rlhf.feedback.schema import answers, items
+from rlhf.feedback.tally import recount
 from rlhf.feedback.uploads import Groups, Lines, checked_priority, item_of, prompt_and_response
 
 
 def log(db: Connection, by: str, action: str, subject: str) -> None:
     """Notes what a lead did; do this last."""
     append(db, iso_time(time.time()), [Entry(by, action, subject[:200])])
+
+
+def make_campaign(
+    db: Connection, by: str, name: str, mode: str, guidelines: str, settings: Json
+) -> None:
+    """Makes a new campaign, empty; ValueError where there is one of this name, or for a mode that
+    is none.
+    """
+    if mode not in CAMPAIGN_MODES:
+        raise ValueError(f"{mode!r} is no mode of a campaign: {', '.join(CAMPAIGN_MODES)}")
+    if not campaigns.create(db, name, mode, guidelines, settings, by=by):
+        raise ValueError(f"there is a campaign {name!r} already: choose another name")
 
 
 def add_lines(db: Connection, campaign: Campaign, by: str, text: str) -> int:
@@ -83,6 +97,10 @@ def mark_gold(
             raise ValueError("an expected order in which all tie checks nothing")
     kind = "work" if expected is None else "gold"
     db.execute(update(items).where(items.c.id == item_id).values(kind=kind, expected=expected))
+    # Gold counts neither as work done nor as places taken: both are counted anew.
+    count_places(db, [item_id])
+    answered = select(answers.c.labeler_id).where(answers.c.item_id == item_id).distinct()
+    recount(db, campaign.id, sorted(db.execute(answered).scalars()))
     log(db, by, "gold marked" if expected else "gold unmarked", f"item {item_id}")
 
 
@@ -90,7 +108,7 @@ def set_priorities(
     db: Connection, campaign: Campaign, by: str, priorities: Mapping[int, float]
 ) -> int:
     """Items with the highest numbers come first; returns how many items were set."""
-    for item_id, priority in priorities.items():
+    for item_id, priority in sorted(priorities.items()):
         _own_item(db, campaign, item_id)
         value = checked_priority(priority)
         db.execute(update(items).where(items.c.id == item_id).values(priority=value))
@@ -108,7 +126,10 @@ def ask_reviews(db: Connection, campaign: Campaign, by: str, below: float) -> in
 
 
 def ask_review(db: Connection, campaign: Campaign, by: str, item_id: int) -> bool:
-    """Asks for a review of one item; False where that was asked for before."""
+    """Asks for a review of one item; False where that was asked for before. ValueError in a
+    campaign whose answers are no orders to train on.
+    """
+    answering.check_reviewable(campaign)
     _own_item(db, campaign, item_id)
     item = db.execute(select(items).where(items.c.id == item_id)).one()
     key = review_key(item.key)

@@ -357,14 +357,8 @@ class Store:
         Left out: corrected ones, and those that a reviewer's ranking stands in for (unless
         `with_superseded`); repeats and other checks of the labelers; what was withdrawn.
         """
-        found = [
-            Ranking.from_json(body)
-            for body in self._bodies(campaign, "ranking", with_superseded=with_superseded)
-        ]
-        if with_superseded:
-            return found
-        settled = {one for ranking in found for one in ranking.details.get("adjudicates", ())}
-        return [ranking for ranking in found if ranking.id not in settled]
+        bodies = self._bodies(campaign, "ranking", with_superseded=with_superseded)
+        return [Ranking.from_json(body) for body in bodies]
 
     def demonstrations(
         self, campaign: Campaign, *, with_superseded: bool = False
@@ -382,6 +376,7 @@ class Store:
         ]
         if not with_superseded:
             wanted.append(answers.c.superseded.is_(False))
+            wanted.append(items.c.id.not_in(answering.settled_items(campaign)))
         joined = answers.join(items, items.c.id == answers.c.item_id)
         query = select(answers.c.body).select_from(joined).where(*wanted).order_by(answers.c.number)
         with self.database.reading() as db:

@@ -74,6 +74,7 @@ CALLS: list[tuple[str, str, Any]] = [
     ("GET", "/api/lead/items", None),
     ("GET", "/api/lead/items/1", None),
     ("GET", "/api/lead/export", None),
+    ("POST", "/api/lead/campaigns", {"name": "new", "mode": "rate"}),
     ("POST", "/api/lead/change", {"version": 1, "note": "n", "settings": {"overlap": 2}}),
     ("POST", "/api/lead/items", "{}"),
     ("POST", "/api/lead/model", "{}"),
@@ -300,8 +301,8 @@ def test_an_export_is_sorted_complete_and_leaves_out_only_who_is_named(
     assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
     assert len(rows) == 13  # the corrected one is among them
     assert {row["labeler_id"] for row in rows} == set(LABELERS)
-    assert log_of(store)[-1][1:] == ("rankings exported", "Replies: 13 rankings")
+    assert log_of(store)[-1][1:] == ("answers exported", "Replies: 13 answers")
     named = client.get("/api/lead/export?without=labeler-cc")
     assert len(named.text.splitlines()) == 9
-    assert log_of(store)[-1][2] == "Replies: 9 rankings without labeler-cc"
+    assert log_of(store)[-1][2] == "Replies: 9 answers without labeler-cc"
     assert client.get("/api/lead/export?without=nobody").status_code == 422
