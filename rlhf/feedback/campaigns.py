@@ -57,8 +57,8 @@ class CampaignSettings(BaseModel):
 
     @model_validator(mode="after")
     def _mostly_work(self) -> Self:
-        if self.gold_share + self.repeat_share + self.identical_share > 0.6:
-            raise ValueError("gold, repeated and identical items: 60 % of the work at most")
+        if self.gold_share + self.repeat_share + self.identical_share > 0.9:
+            raise ValueError("gold, repeated and identical items: 90 % of the work at most")
         return self
 
 

@@ -123,7 +123,7 @@ def test_a_campaign_is_made_once_and_most_of_the_work_is_work(store: Store) -> N
     for name, mode, settings, said in (
         ("new", "rank", {}, "already"),
         ("other", "review", {}, "no mode"),
-        ("other", "rank", {"gold_share": 0.3, "repeat_share": 0.4}, "60 % of the work"),
+        ("other", "rank", {"gold_share": 0.5, "repeat_share": 0.5}, "90 % of the work"),
     ):
         with pytest.raises(ValueError, match=said), store.database.writing() as db:
             leading.make_campaign(db, "lead", name, mode, "", settings)
