@@ -13,60 +13,19 @@ import json
 import logging
 import multiprocessing
 import os
-import random
 import tempfile
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
 import torch
-from datasets import Dataset
-from transformers import PreTrainedModel, TrainerCallback
-from trl import RewardConfig
-from trl import RewardTrainer as TRLRewardTrainer
 
+from benchmarks.planted_rankings import TRAINERS, Shape, rankings, train
 from rlhf.data.identity import Json
 from rlhf.models.decoder import make_decoder, train_tokenizer
-from rlhf.models.loading import load_scorer, load_tokenizer, pad_token_id
 from rlhf.models.silence import silence_libraries
-from rlhf.models.training import silence
 from rlhf.reward.accuracy import pair_accuracy, score_ranked
-from rlhf.reward.rankings import RankedPrompt
 from rlhf.reward.scorer import Scorer
-from rlhf.reward.trainer import (
-    RankedCollator,
-    RankedDataset,
-    RewardArguments,
-    RewardTrainer,
-    init_head,
-)
-
-TRAINERS = ("ours", "trl")
-WORDS = range(10, 74)  # the token ids that texts are made of
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Rankings of `responses` each, lengths in tokens; `prompts` of them make an optimizer step,
-    in which TRL passes `trl_pairs` at a time.
-    """
-
-    name: str
-    responses: int
-    prompt_tokens: int
-    response_tokens: int
-    prompts: int
-    trl_pairs: int
-
-    @property
-    def pairs(self) -> int:
-        """Pairs of an optimizer step."""
-        return self.prompts * self.responses * (self.responses - 1) // 2
-
 
 SHAPES = (
     Shape("k2", 2, 64, 64, prompts=8, trl_pairs=8),
@@ -87,23 +46,8 @@ class Size:
     learned_prompts: int
 
 
-FULL = Size(rounds=5, steps=4, seeds=5, learned_prompts=384)
+FULL = Size(rounds=5, steps=4, seeds=4, learned_prompts=384)
 QUICK = Size(rounds=3, steps=2, seeds=1, learned_prompts=192)
-
-
-class Clock(TrainerCallback):
-    """Seconds from the beginning of the first step to the end of the training."""
-
-    def __init__(self) -> None:
-        self.start: float | None = None
-        self.seconds = 0.0
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.start = self.start or time.perf_counter()
-
-    def on_train_end(self, *_: Any, **__: Any) -> None:
-        assert self.start is not None
-        self.seconds = time.perf_counter() - self.start
 
 
 def main() -> None:
@@ -152,23 +96,44 @@ def speed(folder: Path, shape: Shape, size: Size) -> Json:
 
 
 def accuracy(folder: Path, size: Size) -> Json:
-    """Share of the pairs of unseen prompts in the true order, ours minus TRL's, over seeds."""
-    deltas, levels = [], []
+    """Share of the pairs of unseen prompts in the true order, ours minus TRL's, over seeds.
+
+    At equal pairs and steps TRL's shuffled pairs bring each response into K - 1 steps of its epoch,
+    ours into one. So two more rows: TRL given the pairs of the same rankings in each step as ours,
+    and ours for K - 1 epochs.
+    """
+    shares: dict[str, list[float]] = {}
+    epochs = LEARNED.responses - 1
     for seed in range(size.seeds):
         seen = rankings(LEARNED, size.learned_prompts, seed=seed, noise=0.2)
         unseen = rankings(LEARNED, 256, seed=seed, part="unseen")
-        share = {}
-        for name in TRAINERS:
-            model = train(name, folder, LEARNED, seen, seed=seed, learning_rate=1e-3)[0]
+        runs: dict[str, tuple[str, Json]] = {
+            "ours": ("ours", {}),
+            "trl": ("trl", {}),
+            "ours, in order": ("ours", {"train_sampling_strategy": "sequential"}),
+            "trl, in order": ("trl", {"train_sampling_strategy": "sequential"}),
+            f"ours, {epochs} epochs": ("ours", {"num_train_epochs": epochs}),
+        }
+        for label, (name, changes) in runs.items():
+            settings = {"learning_rate": 5e-4, **changes}
+            model, seconds, _ = train(name, folder, LEARNED, seen, seed=seed, **settings)
             scorer = Scorer(model, 0)
-            share[name] = pair_accuracy(unseen, score_ranked(scorer, unseen)).value
-        deltas.append(share["ours"] - share["trl"])
-        levels.append(share["trl"])
-        print(f"{'accuracy':16} {share['ours']:9.3f} {share['trl']:9.3f}", flush=True)
+            share = pair_accuracy(unseen, score_ranked(scorer, unseen)).value
+            shares.setdefault(label, []).append(share)
+            print(f"{label:16} {seconds:7.2f} s   accuracy {share:.3f}", flush=True)
+
+    def delta(ours: str, trl: str) -> list[float]:
+        return [round(a - b, 4) for a, b in zip(shares[ours], shares[trl], strict=True)]
+
+    found = {
+        "accuracy_delta": delta("ours", "trl"),
+        "accuracy_delta_same_batches": delta("ours, in order", "trl, in order"),
+        "accuracy_delta_same_visits": delta(f"ours, {epochs} epochs", "trl"),
+    }
     return {
-        "accuracy_delta": round(fmean(deltas), 4),
-        "accuracy_delta_by_seed": [round(delta, 4) for delta in deltas],
-        "accuracy_trl": round(fmean(levels), 4),
+        "accuracy_trl": round(fmean(shares["trl"]), 4),
+        **{name: round(fmean(deltas), 4) for name, deltas in found.items()},
+        **{f"{name}_by_seed": deltas for name, deltas in found.items()},
     }
 
 
@@ -192,114 +157,6 @@ def _added_megabytes(name: str, folder: Path, shape: Shape, threads: int) -> flo
     return train(name, folder, shape, data, seed=0)[2]
 
 
-def train(
-    name: str,
-    folder: Path,
-    shape: Shape,
-    data: Sequence[RankedPrompt],
-    *,
-    seed: int,
-    learning_rate: float = 1e-4,
-) -> tuple[PreTrainedModel, float, float]:
-    """One epoch of a trainer: the model, the seconds, and the megabytes added to the peak."""
-    pad = pad_token_id(load_tokenizer(folder, "plain-turns"))
-    model = load_scorer(folder, pad)
-    init_head(model, seed)
-    with tempfile.TemporaryDirectory() as scratch:
-        settings: Json = {
-            "output_dir": scratch,
-            "report_to": "none",
-            "disable_tqdm": True,
-            "use_cpu": not torch.cuda.is_available(),
-            "save_strategy": "no",
-            "logging_steps": 1,
-            "dataloader_pin_memory": False,
-            "num_train_epochs": 1,
-            "learning_rate": learning_rate,
-            "lr_scheduler_type": "linear",
-            "seed": seed,
-        }
-        make = _ours if name == "ours" else _trl
-        trainer = make(model, folder, shape, data, settings)
-        silence(trainer)
-        clock = Clock()
-        trainer.add_callback(clock)
-        before = _resident_megabytes(peak=False)
-        trainer.train()
-        seconds, added = clock.seconds, _resident_megabytes(peak=True) - before
-    steps = len(data) // shape.prompts
-    assert trainer.state.global_step == steps, (name, trainer.state.global_step, steps)
-    return model, seconds, added
-
-
-def _ours(
-    model: PreTrainedModel, folder: Path, shape: Shape, data: Sequence[RankedPrompt], settings: Json
-) -> Any:
-    args = RewardArguments(
-        **settings, per_device_train_batch_size=shape.prompts, remove_unused_columns=False
-    )
-    pad = pad_token_id(load_tokenizer(folder, "plain-turns"))
-    return RewardTrainer(
-        model=model,
-        args=args,
-        train_dataset=RankedDataset(data),
-        data_collator=RankedCollator.for_model(model, pad, data, args),
-    )
-
-
-def _trl(
-    model: PreTrainedModel, folder: Path, shape: Shape, data: Sequence[RankedPrompt], settings: Json
-) -> Any:
-    args = RewardConfig(
-        **settings,
-        per_device_train_batch_size=shape.trl_pairs,
-        gradient_accumulation_steps=shape.pairs // shape.trl_pairs,
-        gradient_checkpointing=False,
-        bf16=False,
-        max_length=None,
-    )
-    rows = [
-        {
-            "chosen_ids": [*one.prompt, *one.responses[better]],
-            "rejected_ids": [*one.prompt, *one.responses[worse]],
-        }
-        for one in data
-        for better, worse in zip(one.better, one.worse, strict=True)
-    ]
-    return TRLRewardTrainer(
-        model=model,
-        args=args,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=load_tokenizer(folder, "plain-turns"),
-    )
-
-
-def rankings(
-    shape: Shape, count: int, *, seed: int, noise: float = 0.0, part: str = "seen"
-) -> list[RankedPrompt]:
-    """Strict rankings of random texts by the mean worth of their words, which the seed draws, with
-    some noise.
-    """
-    draw = random.Random(seed)
-    worth = {word: draw.gauss(0, 1) for word in WORDS}
-    draw = random.Random(f"{seed} {part}")
-    pairs = list(combinations(range(shape.responses), 2))
-    better, worse = zip(*pairs, strict=True)
-    made = []
-    for number in range(count):
-        prompt = tuple(draw.choices(WORDS, k=shape.prompt_tokens))
-        texts = [
-            tuple(draw.choices(WORDS, k=shape.response_tokens)) for _ in range(shape.responses)
-        ]
-        by_worth = sorted(
-            texts, key=lambda text: -fmean(worth[w] for w in text) + draw.gauss(0, noise)
-        )
-        words = (shape.response_tokens,) * shape.responses
-        share = (1 / len(pairs),) * len(pairs)
-        made.append(RankedPrompt(str(number), prompt, tuple(by_worth), words, better, worse, share))
-    return made
-
-
 def _random_model(folder: Path) -> Path:
     tokenizer = train_tokenizer(["a text to learn bytes from"], 300)
     torch.manual_seed(0)
@@ -312,15 +169,6 @@ def _random_model(folder: Path) -> Path:
 def _shared_model() -> Path | None:
     found = Path(os.environ.get("RLHF_SHARED_DATA", "nowhere")) / "stories3M-hf"
     return found if found.exists() else None
-
-
-def _resident_megabytes(*, peak: bool) -> float:
-    """Resident memory of this process, now or at its highest since it was last asked for now."""
-    if not peak:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    name = "VmHWM:" if peak else "VmRSS:"
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return next(int(row.split()[1]) / 1024 for row in status.splitlines() if row.startswith(name))
 
 
 def _quiet(threads: int) -> None:

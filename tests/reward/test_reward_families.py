@@ -1,4 +1,4 @@
-"""Every kind of base model that a reward model may start from: scored, trained, saved rightly."""
+"""Every kind of base model a reward model may start from: scored, trained and saved rightly."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "roberta": {"max_position_embeddings": 140},
 }
 PROMPTS = [[5, 9, 11], [7], [4, 4, 8, 30]]
-RESPONSES = [[6, 3, EOS], [9, 17, 20, 2, EOS], [31, EOS]]
+RESPONSES = [[6, 3, EOS], [9, 17, EOS], [31, EOS, 12, 8, EOS]]  # rows of 6, 4 and 9
 TOY = [
     RankedPrompt(
         f"{n}", (5, 6 + n), ((20 + n, EOS), (7, 8, EOS), (30 + n, 7)), (1,) * 3, (1,), (0,), (1.0,)

@@ -189,7 +189,7 @@ def test_centring_is_the_squared_sum_of_each_pair() -> None:
 
 
 def test_a_ranking_of_a_prompt_counts_by_its_share() -> None:
-    one, two = ((0,), (1,), (2,)), ((3,), (2, 1))
+    one, two = ((0,), (1,), (2,), (3,)), ((3,), (2, 1))  # three choices and two
     for objective in (Objective("davidson"), Objective("plackett-luce")):
         apart = [ranking_loss(SCORES, rankings(g), objective, nu(0.5)) for g in (one, two)]
         both = ranking_loss(SCORES, rankings(one, two, weights=[0.25, 0.75]), objective, nu(0.5))
