@@ -25,6 +25,7 @@ from rlhf.feedback.manners import labeler_weights
 from rlhf.reward.labelers import aware_weights, learn, plain_weights
 
 NATS = (1.0, 2.0, 4.0)
+CLEAN_SEEDS = 100  # worlds with a clean crew: over 20, the mean is as unsure as it is far from 1
 SIZES = (100, 300, 1000)
 CREWS: dict[Case, tuple[Temper, ...]] = {
     "well-specified": ("careful", "random", "contrary", "longest", "position", "tying"),
@@ -71,20 +72,31 @@ class Judge:
         return self.etas(self.world.rewards(weights, self.world.test))
 
 
-def measure_seed(job: tuple[Case, int, bool]) -> Rows:
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One world to measure: the crews in it, and whether other losses and tokens are tried too."""
+
+    case: Case
+    seed: int
+    tempers: tuple[Temper, ...]
+    losses: bool = False
+    tokens: bool = False
+
+
+def measure_seed(job: Job) -> Rows:
     """All that is measured of one world: every crew, every number of labels, every method."""
-    case, seed, tokens = job
+    case, seed = job.case, job.seed
     world = make_world(case, seed=seed)
     judge = Judge.of(world)
     rows: Rows = {}
-    for temper in CREWS[case]:
+    for temper in job.tempers:
         for size in SIZES:
             labels = compare(world, crew(temper, size=CREW, share=NUM_BAD / CREW), size, seed=seed)
             for method, figures in _labelers(judge, labels).items():
                 if method != "dropped by name" or temper in BAD:
                     rows[case, temper, size, method] = figures
-            if temper == "careful" and case == "well-specified":
-                for method, figures in _losses(judge, labels, seed, tokens).items():
+            if temper == "careful" and job.losses:
+                for method, figures in _losses(judge, labels, seed, job.tokens).items():
                     rows[case, temper, size, method] = figures
     for method, figures in _fixed(judge, seed).items():
         rows[case, "", 0, method] = figures
@@ -161,7 +173,12 @@ def summarise(seeds: Sequence[Rows]) -> dict[str, float]:
     keys: dict[str, float] = {}
     case = "well-specified"
     for size in (300, 1000):
-        keys[f"eta2_exact_{size}"] = mean[case, "careful", size, "aware"]
+        clean = case, "careful", size, "aware"
+        keys[f"eta2_exact_{size}"] = mean[clean]
+        etas = [rows[clean]["eta2"] for rows in seeds if clean in rows]
+        keys[f"eta2_exact_{size}_standard_error"] = float(np.std(etas) / np.sqrt(len(etas)))
+        first = etas[: sum((case, "random", size, "plain") in rows for rows in seeds)]
+        keys[f"eta2_exact_{size}_first_seeds"] = float(np.mean(first))  # those of the other crews
         for temper, name in KEYS.items():
             plain, dropped, aware = (
                 mean[case, temper, size, method] for method in ("plain", "dropped by name", "aware")
@@ -176,13 +193,16 @@ def summarise(seeds: Sequence[Rows]) -> dict[str, float]:
         if lost:
             keys[f"aware_worst_mean_loss{name}"] = max(lost)
     keys["flag_auc_1000"] = float(
-        np.mean([rows[case, t, 1000, "aware"]["auc"] for rows in seeds for t in KEYS if _has(rows)])
+        np.mean(
+            [
+                rows[case, temper, 1000, "aware"]["auc"]
+                for rows in seeds
+                for temper in KEYS
+                if (case, temper, 1000, "aware") in rows
+            ]
+        )
     )
     return {name: round(value, 4) for name, value in keys.items()}
-
-
-def _has(rows: Rows) -> bool:
-    return any(case == "well-specified" for case, *_ in rows)
 
 
 def table(seeds: Sequence[Rows]) -> str:
@@ -213,12 +233,21 @@ def table(seeds: Sequence[Rows]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--quick", action="store_true", help="5 seeds, one case, no tokens")
-    parser.add_argument("--seeds", type=int, help="worlds of each case (default 20)")
+    parser.add_argument(
+        "--seeds", type=int, help="worlds of each case, for every crew (default 20)"
+    )
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     num_seeds = args.seeds or (5 if args.quick else 20)
     cases: list[Case] = ["well-specified"] if args.quick else list(CREWS)
-    jobs = [(case, seed, not args.quick) for case in cases for seed in range(num_seeds)]
+    jobs = [
+        Job(case, seed, CREWS[case], case == "well-specified", not args.quick)
+        for case in cases
+        for seed in range(num_seeds)
+    ]
+    if not args.quick:
+        more = range(num_seeds, max(num_seeds, CLEAN_SEEDS))
+        jobs += [Job("well-specified", seed, ("careful",)) for seed in more]
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes are the parallelism
     started = time.monotonic()
     made: list[Rows] = []
@@ -229,7 +258,7 @@ def main() -> None:
             print(f"\r{len(made)} of {len(jobs)} worlds, {seconds:.0f} s", end="", file=sys.stderr)
     print(file=sys.stderr)
     print(table(made))
-    print(f"\n{num_seeds} seeds, {time.monotonic() - started:.0f} s, {args.processes} processes\n")
+    print(f"\n{len(jobs)} worlds, {time.monotonic() - started:.0f} s, {args.processes} processes\n")
     print(json.dumps(summarise(made)))
 
 

@@ -28,7 +28,7 @@ from rlhf.feedback.pairs import comparisons
 
 FOLDS = 5
 RIDGE = 3.0
-GATE_STANDARD_ERRORS = 0.5
+GATE_STANDARD_ERRORS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +192,8 @@ def learn(made: Comparisons, num_labelers: int, *, ridge: float = RIDGE) -> Lear
     """The reward and the reliability of each labeler; labeler-aware only where that helps.
 
     The gate: both rewards are fitted to four fifths of the prompts and predict the votes on the
-    rest, in turn. Unless knowing the labelers gains more than half a standard error (clustered by
-    prompt), the plain weights are used. That little is enough, because the prior has shrunk
-    everybody towards the others already.
+    rest, in turn. Unless knowing the labelers gains more than one standard error (clustered by
+    prompt), the plain weights are used.
     """
     plain = plain_weights(made, ridge=ridge)
     weights, manner = aware_weights(made, num_labelers, ridge=ridge, start=plain)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.frontier import KEYS, Rows, measure_seed, summarise, table
+from benchmarks.frontier import KEYS, Job, Rows, measure_seed, summarise, table
 
 SIZES = (300, 1000)
 
@@ -21,6 +21,8 @@ def rows_by_hand(shift: float) -> Rows:
 def test_the_last_line_by_hand() -> None:
     found = summarise([rows_by_hand(0.0), rows_by_hand(0.02)])
     assert found["eta2_exact_300"] == 0.95  # the mean of .94 and .96
+    assert found["eta2_exact_300_standard_error"] == 0.0071  # .01 / sqrt(2)
+    assert found["eta2_exact_300_first_seeds"] == 0.95
     assert found["recovered_length_1000"] == 0.8  # .08 of .10
     assert found["aware_worst_mean_loss"] == 0.01
     assert found["flag_auc_1000"] == 0.75
@@ -34,7 +36,7 @@ def test_every_seed_is_shown() -> None:
 
 
 def test_a_world_from_end_to_end() -> None:
-    rows = measure_seed(("mis-specified", 0, False))
+    rows = measure_seed(Job("mis-specified", 0, ("careful",)))
     eta = {key: figures["eta2"] for key, figures in rows.items() if "eta2" in figures}
     at = {size: eta["mis-specified", "careful", size, "plain"] for size in (100, 1000)}
     assert 0.3 < at[100] < at[1000] < 1
