@@ -13,6 +13,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache, PreTrainedModel
 
+from rlhf.models.attention import cache_argument
+
 LOGPROB_CHUNK_TOKENS = 1024
 CHUNK_ROWS = 16
 
@@ -130,12 +132,13 @@ class Prefix:
 def read_prompts(model: PreTrainedModel, rows: Rows) -> Prefix:
     """What a decoder keeps of prompts that it reads; gradients flow back through it."""
     cache: Any = DynamicCache()
-    hidden = _decoder(model)(
+    decoder = _decoder(model)
+    hidden = decoder(
         input_ids=rows.input_ids,
         attention_mask=rows.attention_mask,
         position_ids=rows.position_ids,
-        past_key_values=cache,
         use_cache=True,
+        **{cache_argument(decoder): cache},
     ).last_hidden_state
     layers = tuple((layer.keys, layer.values) for layer in cache.layers)
     return Prefix(layers, rows.attention_mask, hidden[:, -1])
@@ -152,12 +155,14 @@ def hidden_states(model: PreTrainedModel, rows: Rows, prefix: Prefix | None = No
         for layer, (keys, values) in enumerate(prefix.layers):
             cache.update(keys, values, layer)
         mask = torch.cat([prefix.attention_mask, rows.attention_mask], 1)
-    return _decoder(model)(  # type: ignore[no-any-return]
+    decoder = _decoder(model)
+    held = {} if cache is None else {cache_argument(decoder): cache}
+    return decoder(  # type: ignore[no-any-return]
         input_ids=rows.input_ids,
         attention_mask=mask,
         position_ids=rows.position_ids,
-        past_key_values=cache,
         use_cache=cache is not None,
+        **held,
     ).last_hidden_state
 
 

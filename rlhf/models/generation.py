@@ -1,8 +1,8 @@
 """Sampling whose randomness belongs to the sample: (seed, step, token) decide, not the batch
 around it.
 
-The Gumbel-max trick turns sampling into an argmax over logits plus noise; the noise comes from an
-integer hash, so a prompt gets the same answer alone or in a batch, on one process or on many.
+Batches are made of prompts of like length, and each different prompt in a batch is read once
+(`rlhf.models.decoding`); what differs from a plain decoder goes through transformers' `generate`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +20,10 @@ from transformers import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
+
+from rlhf.models.batching import make_rows
+from rlhf.models.decoding import Continuation, continue_rows, decodes
+from rlhf.models.noise import gumbel
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,6 @@ class Completion:
 class GumbelNoise(LogitsProcessor):
     """Adds the noise of each row's own seed to its logits; argmax is then a sample from their
     softmax.
-
-    Source: Gumbel (1954); Maddison, Tarlow and Minka (2014), A* sampling.
     """
 
     def __init__(self, seeds: torch.Tensor, prompt_tokens: int) -> None:
@@ -57,32 +59,6 @@ class GumbelNoise(LogitsProcessor):
         step = input_ids.shape[1] - self.prompt_tokens
         noise = gumbel(self.seeds, step, scores.shape[1])
         return scores.float() + noise  # type: ignore[return-value]
-
-
-def gumbel(seeds: torch.Tensor, step: int, vocab_size: int) -> torch.Tensor:
-    """Standard Gumbel noise (B, V) in float32, a function of (seed, step, token) alone."""
-    tokens = torch.arange(vocab_size, device=seeds.device)
-    row = _mix(seeds + _mix(torch.tensor(step + 1, device=seeds.device)))  # (B,)
-    bits = _mix(row[:, None] ^ (tokens * _signed(0x9E3779B97F4A7C15))[None])  # (B, V)
-    uniform = ((bits >> 40) & 0xFFFFFF).double().add_(0.5).div_(1 << 24)
-    return -torch.log(-torch.log(uniform)).float()
-
-
-def _mix(value: torch.Tensor) -> torch.Tensor:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014) on int64, wrapping."""
-    value = (value ^ _shift(value, 30)) * _signed(0xBF58476D1CE4E5B9)
-    value = (value ^ _shift(value, 27)) * _signed(0x94D049BB133111EB)
-    return value ^ _shift(value, 31)
-
-
-def _shift(value: torch.Tensor, bits: int) -> torch.Tensor:
-    return (value >> bits) & (
-        (1 << (64 - bits)) - 1
-    )  # a logical shift, where torch's is arithmetic
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def sample(
@@ -102,7 +78,7 @@ def sample(
     """
     if any(not prompt for prompt in prompts):
         raise ValueError("cannot continue an empty prompt")
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), tuple(prompts[i]), i))
     found: dict[int, Completion] = {}
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
@@ -128,37 +104,60 @@ def _sample_batch(
     eos_token_id: int,
     pad_token_id: int,
 ) -> list[Completion]:
-    device = model.device
-    width = max(map(len, prompts))
-    ids = torch.full(
-        (len(prompts), width), pad_token_id, device=device
-    )  # (B, P), padded on the left
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(list(prompt), device=device)
-        mask[row, width - len(prompt) :] = 1
-    processors = LogitsProcessorList()
-    if sampling.temperature != 1.0:
-        processors.append(TemperatureLogitsWarper(sampling.temperature))
-    if sampling.top_k:
-        processors.append(TopKLogitsWarper(sampling.top_k))
-    if sampling.top_p < 1.0:
-        processors.append(TopPLogitsWarper(sampling.top_p))
-    row_seeds = torch.tensor([seed & ((1 << 63) - 1) for seed in seeds], device=device)
-    processors.append(GumbelNoise(row_seeds, width))
+    row_seeds = torch.tensor([seed & ((1 << 63) - 1) for seed in seeds], device=model.device)
+    new_tokens = sampling.max_new_tokens
     with _plain_generation(model) as plain:
-        out = plain.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            logits_processor=processors,
-            do_sample=False,
-            num_beams=1,
-            max_new_tokens=sampling.max_new_tokens,
-            eos_token_id=eos_token_id,
-            pad_token_id=pad_token_id,
-            use_cache=True,
-        )
-    return [_until_eos(row, eos_token_id) for row in out[:, width:].tolist()]
+        if decodes(plain, max(map(len, prompts)) + new_tokens):
+            warpers = _warpers(sampling)
+
+            def choose(
+                logits: torch.Tensor, seeds: torch.Tensor, step: torch.Tensor
+            ) -> torch.Tensor:
+                scores = warpers(None, logits.float())  # type: ignore[arg-type]
+                return (scores + gumbel(seeds, step, scores.shape[1])).argmax(1)
+
+            rows = Continuation(plain, prompts, row_seeds, new_tokens, choose, pad_token_id)
+            drawn = continue_rows(rows, new_tokens, eos_token_id)
+        else:
+            drawn = _generate(plain, prompts, row_seeds, sampling, eos_token_id, pad_token_id)
+    return [_until_eos(row, eos_token_id) for row in drawn.tolist()]
+
+
+def _warpers(sampling: Sampling) -> LogitsProcessorList:
+    """What bends the distribution before it is drawn from."""
+    made = LogitsProcessorList()
+    if sampling.temperature != 1.0:
+        made.append(TemperatureLogitsWarper(sampling.temperature))
+    if sampling.top_k:
+        made.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p < 1.0:
+        made.append(TopPLogitsWarper(sampling.top_p))
+    return made
+
+
+def _generate(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    seeds: torch.Tensor,
+    sampling: Sampling,
+    eos_token_id: int,
+    pad_token_id: int,
+) -> torch.Tensor:
+    """New tokens by transformers' `generate`, (B, at most max_new_tokens)."""
+    rows = make_rows(prompts, [()] * len(prompts), pad_token_id).to(seeds.device)
+    width = rows.input_ids.shape[1]
+    out: torch.Tensor = model.generate(
+        input_ids=rows.input_ids,
+        attention_mask=rows.attention_mask,
+        logits_processor=LogitsProcessorList([*_warpers(sampling), GumbelNoise(seeds, width)]),
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=sampling.max_new_tokens,
+        eos_token_id=eos_token_id,
+        pad_token_id=pad_token_id,
+        use_cache=True,
+    )
+    return out[:, width:]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from rlhf.models.attention import attends_to_all
 from rlhf.models.batching import (
     Prefix,
     Rows,
@@ -30,8 +31,6 @@ BUDGET_TOKENS = 2048
 WORTH = 1.15
 # A key that is only attended to costs a fraction of a token that passes through the layers.
 KEYS_PER_TOKEN = 4
-FULL_ATTENTION = {"full_attention", "attention"}
-SLIDING_ATTENTION = {"sliding_attention"}
 # Of the largest state. In float64 too many norms are still taken in float32.
 TOLERANCE = {
     torch.float64: 1e-4,
@@ -195,12 +194,7 @@ def shares_prefix(model: PreTrainedModel, longest_tokens: int) -> bool:
     then it reads a few made-up tokens both ways.
     """
     config = model.config.get_text_config()
-    window = getattr(config, "sliding_window", None)
-    kinds = set(getattr(config, "layer_types", None) or [])
-    whole = window is None or window >= longest_tokens
-    if kinds - FULL_ATTENTION - (SLIDING_ATTENTION if whole else set()):
-        return False
-    if not kinds and not whole:
+    if not attends_to_all(config, longest_tokens):
         return False
     if getattr(config, "is_encoder_decoder", False) or model.is_gradient_checkpointing:
         return False

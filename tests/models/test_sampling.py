@@ -6,9 +6,10 @@ from scipy import stats
 from tiny_models import EOS, PAD, policy
 from transformers import GenerationConfig
 
-from rlhf.models.generation import Completion, Sampling, gumbel, sample
+from rlhf.models.generation import Completion, Sampling, sample
 from rlhf.models.loading import add_adapters
 from rlhf.models.lora import LoraSettings
+from rlhf.models.noise import gumbel
 
 PROMPTS = [[5, 9, 11], [7], [4, 4, 8, 30, 21, 6], [12, 13], [7, 7, 7, 7]]
 SEEDS = [101, 202, 303, 404, 505]
