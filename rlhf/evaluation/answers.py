@@ -11,7 +11,7 @@ from rlhf.models.batching import sequence_logprobs
 from rlhf.models.conversation import decode
 from rlhf.models.generation import Sampling, sample
 from rlhf.models.loading import eos_token_id, pad_token_id
-from rlhf.models.packing import BUDGET_TOKENS, in_batches
+from rlhf.models.packing import in_batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def kl_to(
     pad: int,
     *,
     temperature: float = 1.0,
-    budget_tokens: int = BUDGET_TOKENS,
+    budget_tokens: int | None = None,
 ) -> list[float]:
     """log policy - log reference of each of the policy's own answers, in nats per response (k1,
     summed).

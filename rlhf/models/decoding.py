@@ -261,8 +261,10 @@ def continue_rows(rows: Continuation, new_tokens: int, eos_token_id: int) -> tor
         if left <= len(ended) // 2 or (not captured and left <= len(ended) * 3 // 4):
             rows.keep(~ended)
             ended = ended[~ended]
-        if captured:
-            rows.stretch(min(STRETCH_STEPS, new_tokens - rows.steps))
+        stretch = min(STRETCH_STEPS, new_tokens - rows.steps)
+        # Warming up runs ahead of where the rows are.
+        if captured and (rows.graph is not None or stretch > WARM_UP_STEPS):
+            rows.stretch(stretch)
             ended = (rows.out[rows.rows] == eos_token_id).any(1)
         else:
             rows.advance()

@@ -21,12 +21,12 @@ from rlhf.models.batching import (
     make_rows,
     read_prompts,
     response_rows,
+    token_budget,
 )
 
 Ids = Sequence[int]
 Compute = Callable[[PreTrainedModel, Rows, Prefix | None], torch.Tensor]
 
-BUDGET_TOKENS = 2048
 # Tokens saved must outweigh a second pass through the layers.
 WORTH = 1.15
 # A key that is only attended to costs a fraction of a token that passes through the layers.
@@ -88,7 +88,7 @@ def in_batches(
     responses: Sequence[Ids],
     pad_token_id: int,
     *,
-    budget_tokens: int = BUDGET_TOKENS,
+    budget_tokens: int | None = None,
 ) -> list[float]:
     """`compute`, one number a row, for each (prompt, response), in the order given, without a
     gradient. A prompt that stands there several times is read once where that works and pays.
@@ -123,11 +123,12 @@ def pack(
     pad_token_id: int,
     *,
     shared: bool,
-    budget_tokens: int = BUDGET_TOKENS,
+    budget_tokens: int | None = None,
 ) -> list[Pack]:
     """(prompt, response) pairs as packs whose parts hold at most `budget_tokens`, padding counted,
     or one row. With `shared`, prompts that are equal are one.
     """
+    budget_tokens = budget_tokens or token_budget()
     if not shared:
         lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
         parts = []

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from rlhf.models.batching import Prefix, Rows, hidden_states
 from rlhf.models.loading import device, load_scorer
-from rlhf.models.packing import BUDGET_TOKENS, in_batches
+from rlhf.models.packing import in_batches
 
 SHIFT = "reward_shift"
 SCALE = "reward_scale"
@@ -63,7 +63,7 @@ class Scorer:
         prompts: Sequence[Sequence[int]],
         responses: Sequence[Sequence[int]],
         *,
-        budget_tokens: int = BUDGET_TOKENS,
+        budget_tokens: int | None = None,
     ) -> list[float]:
         """One reward per (prompt, response), in the order given; EOS is part of a finished
         response's ids. A prompt with several responses is read once where that works and pays.
