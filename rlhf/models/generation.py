@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from rlhf.models.batching import make_rows
+from rlhf.models.compiling import not_compiled
 from rlhf.models.decoding import Continuation, continue_rows, decodes
 from rlhf.models.noise import gumbel
 
@@ -106,7 +107,7 @@ def _sample_batch(
 ) -> list[Completion]:
     row_seeds = torch.tensor([seed & ((1 << 63) - 1) for seed in seeds], device=model.device)
     new_tokens = sampling.max_new_tokens
-    with _plain_generation(model) as plain:
+    with not_compiled(), _plain_generation(model) as plain:
         if decodes(plain, max(map(len, prompts)) + new_tokens):
             warpers = _warpers(sampling)
 

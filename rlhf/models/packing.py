@@ -23,6 +23,7 @@ from rlhf.models.batching import (
     response_rows,
     token_budget,
 )
+from rlhf.models.compiling import is_compiled
 
 Ids = Sequence[int]
 Compute = Callable[[PreTrainedModel, Rows, Prefix | None], torch.Tensor]
@@ -192,12 +193,14 @@ def shares_prefix(model: PreTrainedModel, longest_tokens: int) -> bool:
     before as for prompt and response in one row, up to this length.
 
     Its config is asked first (attention to all tokens before, not to a window or through a state);
-    then it reads a few made-up tokens both ways.
+    then it reads a few made-up tokens both ways. Compiled layers share nothing: they are for rows.
     """
     config = model.config.get_text_config()
     if not attends_to_all(config, longest_tokens):
         return False
     if getattr(config, "is_encoder_decoder", False) or model.is_gradient_checkpointing:
+        return False
+    if is_compiled(model):
         return False
     training = model.training
     model.eval()

@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from rlhf.data.identity import Json
+from rlhf.models.compiling import compile_layers
 
 CHECKPOINTS = "checkpoints"
 WHOLE = "whole"
@@ -38,6 +39,8 @@ class QuietTrainer(Trainer):
         # With several GPUs in sight the Trainer would wrap the model in nn.DataParallel, which has
         # none of the methods that our losses call.
         arguments["args"]._n_gpu = min(arguments["args"].n_gpu, 1)
+        if arguments["args"].torch_compile:
+            compile_layers(arguments["model"], arguments["args"])
         super().__init__(**arguments)
         silence(self)
 

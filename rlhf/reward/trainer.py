@@ -94,10 +94,12 @@ class RankedCollator:
         ranked: Sequence[RankedPrompt],
         args: TrainingArguments,
     ) -> "RankedCollator":
-        """The collator for this model and these lengths; recomputed activations share nothing."""
+        """The collator for this model and these lengths; recomputed activations and compiled layers
+        share nothing.
+        """
         longest = max(len(one.prompt) + len(max(one.responses, key=len)) for one in ranked)
-        recomputed = bool(getattr(args, CHECKPOINTING))
-        return cls(pad_token_id, not recomputed and shares_prefix(model, longest))
+        apart = bool(getattr(args, CHECKPOINTING)) or args.torch_compile
+        return cls(pad_token_id, not apart and shares_prefix(model, longest))
 
     def __call__(self, elements: Sequence[tuple[RankedPrompt, range]]) -> dict[str, RankedBatch]:
         positions = [position for _, span in elements for position in span]
