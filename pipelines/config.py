@@ -119,7 +119,8 @@ class CrewConfig(Section):
 class LabelConfig(Section):
     """The store of rankings, who fills it, and how many labelers see each prompt.
 
-    `campaign` names the one to use where the labelers are `imported`.
+    `campaign` names the one to use where the labelers are `imported`. The rankings of about
+    `held_out_labelers` of the labelers train nothing: the reward model is measured on them.
     """
 
     store: str | None = None
@@ -129,13 +130,16 @@ class LabelConfig(Section):
     min_rankings: int = Field(default=60, ge=1)
     guidelines: str = "Rank the answers from best to worst. Equal ranks are ties."
     crew: CrewConfig = CrewConfig()
+    held_out_labelers: float = Field(default=0.0, ge=0, lt=1)
 
 
 class RewardConfig(TrainedSection):
     """The reward model: its loss and what is added to it; `trainer.early_stopping_patience` stops
-    by the validation split.
+    by the validation split. `labelers`: whose rankings weigh how much; everybody's `alike`, by
+    `agreement` with the others, or as `learned` with the reward.
     """
 
+    labelers: Literal["alike", "agreement", "learned"] = "agreement"
     loss: LossName = "bradley-terry"
     margin: float = 0.0
     label_smoothing: float = 0.0

@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.records import Prompt, Ranking, Response
-from rlhf.feedback.pairs import comparisons
+from rlhf.feedback.pairs import comparisons, labeler_weight, prompt_share
 from rlhf.models.conversation import prompt_within, response_ids
 from rlhf.models.packing import Pack, pack, pays
 from rlhf.reward.losses import Choices, Pairs, Rankings
@@ -34,7 +35,9 @@ class RankedPrompt:
     `better[i]` and `worse[i]` index `responses`; the weights of the pairs sum to 1, a share for
     each ranking and in it for each strict pair, so that a prompt counts once however many labelers
     ranked it. `margin` is the strength of each pair (none: 1). `orders` holds the rankings whole,
-    for losses that know ties; none: each pair is a ranking of two.
+    for losses that know ties; none: each pair is a ranking of two. `response_ids` names the
+    responses. `share` is how much the prompt counts: less than once where those who ranked it
+    weigh little.
     """
 
     prompt_id: str
@@ -46,6 +49,8 @@ class RankedPrompt:
     weight: tuple[float, ...]
     margin: tuple[int, ...] = ()
     orders: tuple[Order, ...] = ()
+    response_ids: tuple[str, ...] = ()
+    share: float = 1.0
 
     def all_orders(self) -> tuple[Order, ...]:
         """The rankings whole; where they are not known, each pair as a ranking of two."""
@@ -56,29 +61,34 @@ class RankedPrompt:
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """What was left out of the training data, and what was cut: `prompts_cut` lost something on
-    their left, `prompts_cut_in_message` of these within a message.
+    their left, `prompts_cut_in_message` of these within a message. `rankings_without_weight` are
+    of labelers who weigh nothing, `prompts_without_weight` those that nobody else ranked.
     """
 
     rankings_without_pair: int = 0
     responses_too_long: int = 0
     prompts_cut: int = 0
     prompts_cut_in_message: int = 0
+    rankings_without_weight: int = 0
+    prompts_without_weight: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RankedBatch:
-    """N responses, packed, and their rankings as indices into them; weights sum to the number of
-    prompts. `positions` (N,) are the places of the responses in the whole data set, on the CPU.
+    """N responses, packed, and their rankings as indices into them; the weights of a prompt sum to
+    its share. `positions` (N,) are the places of the responses in the whole data set, on the CPU;
+    `share` is the mean of the prompts' shares.
     """
 
     packs: tuple[Pack, ...]
     rankings: Rankings
     positions: torch.Tensor
+    share: float = 1.0
 
     def to(self, device: torch.device) -> "RankedBatch":
         """On `device`, but for the positions: they index what stays on the CPU."""
         packs = tuple(one.to(device) for one in self.packs)
-        return RankedBatch(packs, self.rankings.to(device), self.positions)
+        return RankedBatch(packs, self.rankings.to(device), self.positions, self.share)
 
 
 def ranked_prompts(
@@ -89,17 +99,23 @@ def ranked_prompts(
     *,
     max_tokens: int,
     ties: bool = False,
+    labelers: Mapping[str, float] | None = None,
 ) -> tuple[list[RankedPrompt], Dropped]:
     """Rankings grouped by prompt and tokenised, in the order of prompt ids.
 
     A prompt is cut on its left so that its longest response fits in `max_tokens`; a response that
     leaves no room for the prompt's last token is left out with its pairs. Both are counted. With
-    `ties`, rankings that hold ties alone are kept, for a loss that learns from them.
+    `ties`, rankings that hold ties alone are kept, for a loss that learns from them. `labelers`
+    are weights by id (1 for who is not named): a ranking's part of its prompt's vote goes by them,
+    and one of no weight is left out.
     """
     by_prompt: dict[str, list[Ranking]] = defaultdict(list)
+    weightless: list[str] = []
     without_pair = 0
     for ranking in rankings:
-        if any(margin or ties for *_, margin in comparisons(ranking)):
+        if not labeler_weight(labelers, ranking.labeler_id):
+            weightless.append(ranking.prompt_id)
+        elif any(margin or ties for *_, margin in comparisons(ranking)):
             by_prompt[ranking.prompt_id].append(ranking)
         else:
             without_pair += 1
@@ -115,8 +131,9 @@ def ranked_prompts(
         fitting = [i for i in ids if 0 < len(tokens[i]) < max_tokens]
         too_long += len(ids) - len(fitting)
         index = {response: position for position, response in enumerate(fitting)}
-        pairs = _weighted_pairs(group, index)
-        orders = _orders(group, index, ties=ties)
+        weights = [labeler_weight(labelers, ranking.labeler_id) for ranking in group]
+        pairs, voting = _weighted_pairs(group, index, weights)
+        orders, ordered = _orders(group, index, weights, ties=ties)
         if not (pairs or orders):
             without_pair += len(group)
             continue
@@ -136,15 +153,20 @@ def ranked_prompts(
                 weight,
                 margin,
                 orders,
+                tuple(fitting),
+                prompt_share(max(voting, ordered)),
             )
         )
-    return made, Dropped(without_pair, too_long, cut, cut_in_message)
+    silent = len(set(weightless) - by_prompt.keys())
+    return made, Dropped(without_pair, too_long, cut, cut_in_message, len(weightless), silent)
 
 
 def _weighted_pairs(
-    group: Sequence[Ranking], index: Mapping[str, int]
-) -> list[tuple[int, int, float, int]]:
-    """(better, worse, weight, margin) over the rankings of one prompt; weights sum to 1."""
+    group: Sequence[Ranking], index: Mapping[str, int], weights: Sequence[float]
+) -> tuple[list[tuple[int, int, float, int]], float]:
+    """(better, worse, weight, margin) over the rankings of one prompt, whose weights sum to 1; and
+    what the rankings weigh together that have such a pair.
+    """
     strict = [
         [
             (index[better], index[worse], margin)
@@ -153,25 +175,28 @@ def _weighted_pairs(
         ]
         for ranking in group
     ]
-    voting = [pairs for pairs in strict if pairs]
+    together = sum(weight for pairs, weight in zip(strict, weights, strict=True) if pairs)
     return [
-        (better, worse, 1 / (len(voting) * len(pairs)), margin)
-        for pairs in voting
+        (better, worse, weight / (together * len(pairs)), margin)
+        for pairs, weight in zip(strict, weights, strict=True)
         for better, worse, margin in pairs
-    ]
+    ], together
 
 
-def _orders(group: Sequence[Ranking], index: Mapping[str, int], *, ties: bool) -> tuple[Order, ...]:
-    """The rankings of one prompt with an equal share each; without `ties`, those that hold an
-    order.
+def _orders(
+    group: Sequence[Ranking], index: Mapping[str, int], weights: Sequence[float], *, ties: bool
+) -> tuple[tuple[Order, ...], float]:
+    """The rankings of one prompt, each with its share, and what they weigh together; without
+    `ties`, those that hold an order.
     """
     found = []
-    for ranking in group:
+    for ranking, weight in zip(group, weights, strict=True):
         kept = (tuple(index[i] for i in tied if i in index) for tied in ranking.groups)
         groups = tuple(tied for tied in kept if tied)
         if len(groups) > 1 or (ties and groups and len(groups[0]) > 1):
-            found.append(groups)
-    return tuple(Order(groups, 1 / len(found)) for groups in found)
+            found.append((groups, weight))
+    together = sum(weight for _, weight in found)
+    return tuple(Order(groups, weight / together) for groups, weight in found), together
 
 
 def collate(
@@ -194,18 +219,22 @@ def collate(
         answers += element.responses
         margin = element.margin or (1,) * len(element.better)
         strict += [
-            (start + better, start + worse, weight, apart)
+            (start + better, start + worse, weight * element.share, apart)
             for better, worse, weight, apart in zip(
                 element.better, element.worse, element.weight, margin, strict=True
             )
         ]
         orders += [
-            Order(tuple(tuple(start + i for i in tied) for tied in order.groups), order.weight)
+            Order(
+                tuple(tuple(start + i for i in tied) for tied in order.groups),
+                order.weight * element.share,
+            )
             for order in element.all_orders()
         ]
     packs = pack(prompts, answers, pad_token_id, shared=shared and pays(prompts, answers))
     rankings = Rankings(_as_pairs(strict), _as_pairs(_all_pairs(orders)), _choices(orders))
-    return RankedBatch(tuple(packs), rankings, torch.tensor(positions))
+    share = fmean(element.share for element in batch)
+    return RankedBatch(tuple(packs), rankings, torch.tensor(positions), share)
 
 
 def _all_pairs(orders: Iterable[Order]) -> Iterator[tuple[int, int, float, int]]:

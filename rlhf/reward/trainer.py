@@ -59,7 +59,7 @@ class RewardArguments(TrainingArguments):
 
 class RankedDataset(torch.utils.data.Dataset[tuple[RankedPrompt, range]]):
     """Ranked prompts, each with the positions of its responses among all responses of the data
-    set. Raises ValueError where there is none.
+    set. Raises ValueError where there is none, and for a weight that is no number.
     """
 
     def __init__(self, ranked: Sequence[RankedPrompt]) -> None:
@@ -67,6 +67,13 @@ class RankedDataset(torch.utils.data.Dataset[tuple[RankedPrompt, range]]):
             raise ValueError(
                 "no ranking of the train split has a strict pair: there is nothing to learn from"
             )
+        for one in ranked:
+            for weight in (one.share, *one.weight, *(order.weight for order in one.orders)):
+                if not (math.isfinite(weight) and weight >= 0):
+                    raise ValueError(
+                        f"a ranking of {one.prompt_id} has the weight {weight}: it must be a "
+                        "number, 0 or more"
+                    )
         self.ranked = ranked
         self.starts = [0]
         for one in ranked:
@@ -134,8 +141,15 @@ class RankedTrainer(QuietTrainer):
     ) -> Any:
         batch: RankedBatch = inputs["batch"].to(self.args.device)
         scores = self.scores(model, batch)
-        loss = ranking_loss(scores, batch.rankings, self.objective, self.log_nu())
+        loss = self.loss(scores, batch)
         return (loss, {"scores": scores}) if return_outputs else loss
+
+    def loss(self, scores: torch.Tensor, batch: RankedBatch) -> torch.Tensor:
+        """The sum over prompts of share times loss, by the number of prompts: so that batches that
+        are accumulated are one batch.
+        """
+        loss = ranking_loss(scores, batch.rankings, self.objective, self.log_nu())
+        return loss if batch.share == 1 else loss * batch.share
 
 
 class RewardTrainer(RankedTrainer):
@@ -168,15 +182,17 @@ class RewardTrainer(RankedTrainer):
 
     @torch.no_grad()
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Loss of the validation split, a mean over its prompts."""
+        """Loss of the validation split, a mean over its prompts, each as often as it counts."""
         model: Any = self.model
         model.eval()
         total = count = 0.0
         for inputs in self.get_eval_dataloader():
-            batch: RankedBatch = inputs["batch"]
+            batch: RankedBatch = inputs["batch"].to(self.args.device)
             pairs = batch.rankings.pairs if self.objective.ties else batch.rankings.strict
             prompts = float(pairs.weight.sum())
-            total += float(self.compute_loss(model, inputs)) * prompts
+            scores = self.scores(model, batch)
+            mean = ranking_loss(scores, batch.rankings, self.objective, self.log_nu())
+            total += float(mean) * prompts
             count += prompts
         metrics = {"eval_loss": total / count}
         self.log(dict(metrics))

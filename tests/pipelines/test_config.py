@@ -127,6 +127,8 @@ CHANGES = {
     "label.guidelines": ("Rank.", "label"),
     "label.crew": ("{careful: 1}", "label"),
     "reward.trainer": ("{}", "reward"),
+    "reward.labelers": ("alike", "preferences"),
+    "label.held_out_labelers": (0.2, "preferences"),
     "reward.loss": ("davidson", "reward"),
     "reward.margin": ("0.5", "reward"),
     "reward.label_smoothing": ("0.1", "reward"),

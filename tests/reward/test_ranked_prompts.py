@@ -37,7 +37,10 @@ def ranking(
 
 
 def grouped(
-    *rankings: Ranking, max_tokens: int = 200, responses: dict[str, Response] | None = None
+    *rankings: Ranking,
+    max_tokens: int = 200,
+    responses: dict[str, Response] | None = None,
+    labelers: dict[str, float] | None = None,
 ) -> tuple[list[RankedPrompt], Dropped]:
     return ranked_prompts(
         rankings,
@@ -45,6 +48,7 @@ def grouped(
         responses or BY_ID,
         tokenizer(),
         max_tokens=max_tokens,
+        labelers=labelers,
     )
 
 
@@ -268,3 +272,36 @@ def test_a_long_conversation_loses_its_oldest_messages_first() -> None:
     )
     assert list(one.prompt) == last
     assert dropped == Dropped(prompts_cut=1)
+
+
+def test_a_ranking_has_its_part_by_the_weight_of_its_labeler() -> None:
+    rankings = [
+        ranking(PROMPTS[0], "ann", [2], [0], [1]),
+        ranking(PROMPTS[0], "bob", [1], [2]),
+        ranking(PROMPTS[0], "cy", [1], [3]),
+        ranking(PROMPTS[1], "bob", [0], [1]),
+        ranking(PROMPTS[1], "cy", [0, 1]),
+    ]
+    made, dropped = grouped(*rankings, labelers={"ann": 0.9, "bob": 0.3, "cy": 0.0})
+    first, second = sorted(made, key=lambda one: len(one.better), reverse=True)
+    # ann: three pairs share 0.9 of 1.2; bob: one pair of 0.3 of 1.2
+    assert votes(first) == pytest.approx({(2, 0): 0.25, (2, 1): 0.25, (0, 1): 0.25, (1, 2): 0.25})
+    assert [order.weight for order in first.orders] == pytest.approx([0.75, 0.25])
+    assert (first.share, second.share) == (1.0, 0.3)
+    assert len(first.responses) == 3, "what only cy ranked is not read"
+    assert dropped == Dropped(rankings_without_weight=2)
+    batch = collate([first, second], range(5), PAD)
+    assert batch.share == pytest.approx(0.65)
+    for pairs in (batch.rankings.strict, batch.rankings.pairs, batch.rankings.choices):
+        assert float(pairs.weight.sum()) == pytest.approx(1.3)
+    nobody, dropped = grouped(*rankings[3:], labelers={"bob": 0.0, "cy": 0.0})
+    assert nobody == []
+    assert dropped == Dropped(rankings_without_weight=2, prompts_without_weight=1)
+    with pytest.raises(ValueError, match="labeler bob has the weight nan"):
+        grouped(*rankings, labelers={"bob": float("nan")})
+
+
+def test_responses_are_named() -> None:
+    (one,), _ = grouped(ranking(PROMPTS[0], "ann", [2], [0]))
+    for name, ids in zip(one.response_ids, one.responses, strict=True):
+        assert ids == tuple(response_ids(tokenizer(), BY_ID[name].text))

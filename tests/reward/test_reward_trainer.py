@@ -1,7 +1,9 @@
 """Training a reward model: the gradient is the one defined, it learns, resumes, and is saved."""
 
 import itertools
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,25 @@ def test_accumulated_micro_batches_are_one_batch(
 ) -> None:
     found = one_step(tmp_path, MIXED, size, accumulation)
     assert torch.allclose(found, one_step(tmp_path, MIXED, 4, 1), atol=1e-7)
+
+
+@pytest.mark.parametrize(("size", "accumulation"), [(4, 1), (1, 4), (2, 2)])
+def test_a_prompt_counts_for_its_share_however_batches_are_cut(
+    tmp_path: Path, size: int, accumulation: int
+) -> None:
+    data = [replace(one, share=share) for one, share in zip(MIXED, (1, 0.25, 0.5, 1), strict=True)]
+    expected = by_definition(
+        [replace(one, weight=tuple(one.share * w for w in one.weight)) for one in data]
+    )
+    assert torch.allclose(one_step(tmp_path, data, size, accumulation), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -1.0])
+def test_a_weight_that_makes_no_sense_is_refused_by_name(weight: float) -> None:
+    with pytest.raises(ValueError, match="a ranking of a has the weight"):
+        RankedDataset([replace(MIXED[0], weight=(weight,))])
+    with pytest.raises(ValueError, match="a ranking of a has the weight"):
+        RankedDataset([replace(MIXED[0], orders=(Order(((0,), (1,)), weight),))])
 
 
 def toy(count: int = 24) -> list[RankedPrompt]:
