@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rlhf.data.identity import Json
 from rlhf.models.lora import LoraSettings
+from rlhf.reward.ensemble import Combine, Ensemble, Kind
 from rlhf.reward.objective import LossName, Objective
 from rlhf.tracking.mirror import WandbSettings
 
@@ -136,7 +137,9 @@ class LabelConfig(Section):
 class RewardConfig(TrainedSection):
     """The reward model: its loss and what is added to it; `trainer.early_stopping_patience` stops
     by the validation split. `labelers`: whose rankings weigh how much; everybody's `alike`, by
-    `agreement` with the others, or as `learned` with the reward.
+    `agreement` with the others, or as `learned` with the reward. `members`: how many reward models
+    are asked together, `ensemble`: whether those are heads on one model or models from seeds of
+    their own, `combine` and `caution`: what becomes of their scores.
     """
 
     labelers: Literal["alike", "agreement", "learned"] = "agreement"
@@ -145,11 +148,20 @@ class RewardConfig(TrainedSection):
     label_smoothing: float = 0.0
     centering: float = 0.0
     nu: float | None = None
+    members: int = Field(default=1, ge=1, le=64)
+    ensemble: Kind = "heads"
+    combine: Combine = "mean"
+    caution: float = 1.0
 
     @model_validator(mode="after")
-    def _objective_makes_sense(self) -> Self:
+    def _makes_sense(self) -> Self:
         self.objective()
+        self.of_members()
         return self
+
+    def of_members(self) -> Ensemble:
+        """How many are asked together; ValueError where the settings contradict one another."""
+        return Ensemble(self.members, self.ensemble, self.combine, self.caution)
 
     def objective(self) -> Objective:
         """What to train for; ValueError where the settings contradict one another."""

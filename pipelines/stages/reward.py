@@ -4,6 +4,7 @@ saw.
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.artifacts import RankedRow, model_of, read_ranked_of
@@ -48,7 +49,7 @@ def run(work: Work) -> Json:
     rows = {split: list(read_ranked_of(preferences, split)) for split in SPLITS}
     weights = read_labeler_weights_of(preferences)
     data = _tokenised(work.config, rows, tokenizer, weights)
-    trained = _train(work, data, ())
+    trained = _train(work, data)
     result: Json = {}
     if work.config.reward.labelers == "learned":
         scorer = Scorer.load(
@@ -57,13 +58,14 @@ def run(work: Work) -> Json:
         weights, result["labelers"] = _learned_weights(work, rows, data, scorer, weights)
         if result["labelers"]["aware"]:
             data = _tokenised(work.config, rows, tokenizer, weights)
-            trained = _train(work, data, ("again",), steps_before=trained.steps)
+            trained = _train(work, data, steps_before=trained.steps)
     scorer = Scorer.load(model_of(work.folder), pad_token_id(tokenizer), work.config.model.dtype)
     dropped = data["train"][1]
     result |= {
         "normalisation": {"mean": trained.mean, "std": trained.std},
         "steps": trained.steps,
         "prompts_read_once": trained.shared,
+        "members": scorer.ensemble.members,
         "dropped": {name: getattr(dropped, name) for name in dropped.__dataclass_fields__},
     }
     if trained.nu is not None:
@@ -92,32 +94,56 @@ def _tokenised(
     }
 
 
-def _train(work: Work, data: "Data", again: tuple[str, ...], *, steps_before: int = 0) -> "Trained":
-    """One training, from the SFT policy; its log goes on after `steps_before`."""
-    from rlhf.models.training import trainer_settings
+def _train(work: Work, data: "Data", *, steps_before: int = 0) -> "Trained":
+    """Trains the reward model, all members of it, from the SFT policy; the log goes on after
+    `steps_before`, and a second training keeps checkpoints of its own.
+    """
+    from rlhf.models.loading import load_tokenizer, pad_token_id
+    from rlhf.models.training import CHECKPOINTS, trainer_settings
+    from rlhf.reward.ensemble import ALONE
+    from rlhf.reward.seeds import train_seeds
     from rlhf.reward.trainer import train_reward
 
     model, reward = work.config.model, work.config.reward
     train = data["train"][0]
-    return train_reward(
-        model_of(work.inputs["sft"]),
-        train,
-        [(one.prompt, response) for one in train for response in one.responses],
-        model_of(work.folder),
-        trainer_settings(
-            reward.trainer,
-            folder=work.folder.joinpath("checkpoints", *again) if again else work.folder,
-            seed=work.seed("reward"),
+    references = [(one.prompt, response) for one in train for response in one.responses]
+    ensemble, seed = reward.of_members(), work.seed("reward")
+    whole = ensemble.kind == "seeds"
+    done = steps_before
+
+    def train_one(folder: Path, seed: int, member: int) -> "Trained":
+        nonlocal done
+        before = done
+        place = f"{member}-after-{steps_before}" if member or steps_before else ""
+        trained = train_reward(
+            model_of(work.inputs["sft"]),
+            train,
+            references,
+            folder,
+            trainer_settings(
+                reward.trainer,
+                folder=work.folder / CHECKPOINTS / place if place else work.folder,
+                seed=seed,
+                dtype=model.dtype,
+                defaults=DEFAULTS if BATCH.keys() & reward.trainer.keys() else DEFAULTS | BATCH,
+            ),
+            seed=seed,
             dtype=model.dtype,
-            defaults=DEFAULTS if BATCH.keys() & reward.trainer.keys() else DEFAULTS | BATCH,
-        ),
-        seed=work.seed("reward"),
-        dtype=model.dtype,
-        lora=model.lora,
-        log=lambda row: work.log({**row, "step": row["step"] + steps_before}),
-        progress=work.progress,
-        validation=data["validation"][0],
-        objective=reward.objective(),
+            lora=model.lora,
+            log=lambda row: work.log({**row, "step": row["step"] + before}),
+            progress=work.progress,
+            validation=data["validation"][0],
+            objective=reward.objective(),
+            ensemble=ALONE if whole else ensemble,
+        )
+        done += trained.steps
+        return trained
+
+    if not whole:
+        return train_one(model_of(work.folder), seed, 0)
+    pad = pad_token_id(load_tokenizer(model_of(work.inputs["sft"])))
+    return train_seeds(
+        train_one, ensemble, model_of(work.folder), references, pad, seed=seed, dtype=model.dtype
     )
 
 
@@ -138,8 +164,8 @@ def _learned_weights(
     words: dict[str, int] = {}
     for split in ("train", "validation"):
         ranked = data[split][0]
-        for one, found in zip(ranked, score_ranked(scorer, ranked), strict=True):
-            scores |= {name: (score,) for name, score in zip(one.response_ids, found, strict=True)}
+        for one, row in zip(ranked, score_ranked(scorer, ranked), strict=True):
+            scores |= {name: (score,) for name, score in zip(one.response_ids, row, strict=True)}
             words |= dict(zip(one.response_ids, one.response_words, strict=True))
     heard = [
         ranking

@@ -4,7 +4,7 @@ them.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
 
@@ -76,19 +76,37 @@ class Dropped:
 @dataclass(frozen=True, slots=True)
 class RankedBatch:
     """N responses, packed, and their rankings as indices into them; the weights of a prompt sum to
-    its share. `positions` (N,) are the places of the responses in the whole data set, on the CPU;
-    `share` is the mean of the prompts' shares.
+    its share. `positions` (N,) are the places of the responses in the whole data set, on the CPU.
+    `owners` (N,) is the number of the prompt of each response, `prompt_ids` and `shares` say which
+    prompts those are and how much each counts.
     """
 
     packs: tuple[Pack, ...]
     rankings: Rankings
     positions: torch.Tensor
-    share: float = 1.0
+    owners: torch.Tensor
+    prompt_ids: tuple[str, ...]
+    shares: tuple[float, ...]
+
+    @property
+    def share(self) -> float:
+        """How much a prompt counts, on average."""
+        return fmean(self.shares)
+
+    def weighed(self, times: Sequence[float]) -> "RankedBatch":
+        """The batch with each prompt counting so many times as much."""
+        per_prompt = torch.tensor(times, device=self.owners.device)
+        return replace(
+            self,
+            rankings=self.rankings.weighed(per_prompt[self.owners]),
+            shares=tuple(share * more for share, more in zip(self.shares, times, strict=True)),
+        )
 
     def to(self, device: torch.device) -> "RankedBatch":
         """On `device`, but for the positions: they index what stays on the CPU."""
         packs = tuple(one.to(device) for one in self.packs)
-        return RankedBatch(packs, self.rankings.to(device), self.positions, self.share)
+        rankings, owners = self.rankings.to(device), self.owners.to(device)
+        return replace(self, packs=packs, rankings=rankings, owners=owners)
 
 
 def ranked_prompts(
@@ -233,8 +251,14 @@ def collate(
         ]
     packs = pack(prompts, answers, pad_token_id, shared=shared and pays(prompts, answers))
     rankings = Rankings(_as_pairs(strict), _as_pairs(_all_pairs(orders)), _choices(orders))
-    share = fmean(element.share for element in batch)
-    return RankedBatch(tuple(packs), rankings, torch.tensor(positions), share)
+    return RankedBatch(
+        tuple(packs),
+        rankings,
+        torch.tensor(positions),
+        torch.tensor([n for n, element in enumerate(batch) for _ in element.responses]),
+        tuple(element.prompt_id for element in batch),
+        tuple(element.share for element in batch),
+    )
 
 
 def _all_pairs(orders: Iterable[Order]) -> Iterator[tuple[int, int, float, int]]:

@@ -2,7 +2,7 @@
 and the weights reach pairs, reward model and DPO.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ from pipelines.stage import Work
 from pipelines.stages import preferences, reward
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, read_jsonl, write_jsonl
-from rlhf.data.records import Prompt, Ranking, Response
+from rlhf.data.records import Prompt, Ranking, Response, Split
 
 TINY = Path(__file__).parent / "tiny.yaml"
 CAREFUL = tuple(f"careful-{number}" for number in range(5))
 CREW = (*CAREFUL, "contrary-0")
 WORDS = ("eggs", "water", "red", "friend", "street", "answer")
-SPLIT_OF = ("train",) * 6 + ("validation",) * 2 + ("test",) * 2
+SPLIT_OF: tuple[Split, ...] = ("train",) * 6 + ("validation",) * 2 + ("test",) * 2
 
 
 def gathered(folder: Path, *, each: int, prompts: int = 100, crew: Sequence[str] = CREW) -> None:
@@ -100,7 +100,7 @@ def test_agreement_finds_the_contrarian_and_the_weights_reach_the_pairs(tmp_path
     assert result["labelers"]["lowest_weight"] == min(found["weights"].values())
     # A prompt counts once, shared by weight; on the test split everybody counts alike.
     for split, alike in (("train", False), ("test", True)):
-        by_prompt: dict[str, dict[str, float]] = defaultdict(Counter)
+        by_prompt: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         rankings = {
             ranking.id: ranking.labeler_id
             for row in read_ranked_of(tmp_path / "preferences")

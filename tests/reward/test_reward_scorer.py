@@ -10,8 +10,9 @@ from transformers import AutoModelForSequenceClassification
 
 from rlhf.models.batching import make_rows
 from rlhf.models.loading import score_head
+from rlhf.reward.normalisation import normalise
 from rlhf.reward.scorer import Scorer, score_rows
-from rlhf.reward.trainer import init_head, normalise
+from rlhf.reward.trainer import init_head
 
 PROMPTS = [[5, 9, 11], [7], [4, 4, 8, 30, 21, 6], [12, 13], [5, 9, 11]]
 RESPONSES = [[6, 3, EOS], [9, 17, 20, 2, EOS], [EOS], [31, 8, 8, 8], [14, EOS]]
