@@ -94,7 +94,7 @@ def score_head(model: PreTrainedModel) -> torch.nn.Linear:
     modules = dict(model.named_modules())
     for name in SCORE_HEADS:
         head = modules.get(name)
-        if isinstance(head, torch.nn.Linear) and head.out_features == 1:
+        if isinstance(head, torch.nn.Linear) and head.out_features == model.config.num_labels:
             return head
     raise ValueError(
         f"{type(model).__name__} has no linear score head under {', '.join(SCORE_HEADS)}: choose "
