@@ -1,16 +1,20 @@
 """Scoring responses with a saved reward model."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rlhf.data.records import Message
 from rlhf.models.batching import Prefix, Rows, hidden_states
-from rlhf.models.loading import device, load_scorer
+from rlhf.models.loading import device, load_scorer, load_tokenizer
+from rlhf.models.loading import pad_token_id as pads
 from rlhf.models.packing import BUDGET_TOKENS, in_batches, tensor_in_batches
+from rlhf.reward.asked import ids_of
 from rlhf.reward.ensemble import ALONE, Ensemble
 from rlhf.reward.heads import Heads, wearing
 
@@ -18,6 +22,7 @@ SHIFT = "reward_shift"
 SCALE = "reward_scale"
 OFFSET = "reward_offset"
 MEMBERS = "reward_members"
+UNLIMITED = 1 << 30
 
 
 def score_rows(model: Any, rows: Rows, prefix: Prefix | None = None) -> torch.Tensor:
@@ -65,35 +70,80 @@ class Scorer:
         ensemble: Ensemble = ALONE,
         heads: Heads | None = None,
         others: Sequence["Scorer"] = (),
+        folder: Path | None = None,
     ) -> None:
         self.model = model.eval()
         self.pad_token_id = pad_token_id
         self.ensemble = ensemble
         self.heads = heads
         self.others = others
+        self.folder = folder
         self.shift = float(getattr(model.config, SHIFT, 0.0))
         self.scale = float(getattr(model.config, SCALE, 1.0))
         self.offset = float(getattr(model.config, OFFSET, 0.0))
 
     @classmethod
-    def load(cls, folder: str | Path, pad_token_id: int, dtype: str = "float32") -> "Scorer":
+    def load(
+        cls, folder: str | Path, pad_token_id: int | None = None, dtype: str = "float32"
+    ) -> "Scorer":
         """The scorer of a saved reward model, members and all, on the first GPU where there is one.
+        Its tokenizer says what pads, where that is not given.
 
         Raises ValueError where members are missing that its config names.
         """
+        folder = Path(folder)
+        if pad_token_id is None:
+            pad_token_id = pads(load_tokenizer(folder))
         model = load_scorer(folder, pad_token_id, dtype)
         model.to(device())  # type: ignore[arg-type]
         ensemble = Ensemble(**getattr(model.config, MEMBERS, {}))
         if ensemble.members == 1:
-            return cls(model, pad_token_id)
+            return cls(model, pad_token_id, folder=folder)
         if ensemble.kind == "heads":
-            heads = Heads.load(Path(folder))
-            return cls(model, pad_token_id, ensemble=ensemble, heads=heads)
-        places = [member_folder(Path(folder), one) for one in range(1, ensemble.members)]
+            heads = Heads.load(folder)
+            return cls(model, pad_token_id, ensemble=ensemble, heads=heads, folder=folder)
+        places = [member_folder(folder, one) for one in range(1, ensemble.members)]
         others = [cls(load_scorer(one, pad_token_id, dtype), pad_token_id) for one in places]
         for one in others:
             one.model.to(device())  # type: ignore[arg-type]
-        return cls(model, pad_token_id, ensemble=ensemble, others=others)
+        return cls(model, pad_token_id, ensemble=ensemble, others=others, folder=folder)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer that was saved beside the model; ValueError where none was."""
+        if self.folder is None:
+            raise ValueError("this scorer was made without a folder: score token ids")
+        return load_tokenizer(self.folder)
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens the model can read."""
+        config = self.model.config.get_text_config()
+        places = int(getattr(config, "max_position_embeddings", UNLIMITED))
+        return min(places, int(self.tokenizer.model_max_length))
+
+    def score_texts(
+        self,
+        prompts: Sequence[str | Sequence[Message]],
+        responses: Sequence[str],
+        *,
+        finished: bool | Sequence[bool] = True,
+        max_tokens: int | None = None,
+    ) -> list[float]:
+        """One reward per (prompt, response), in the order given. A prompt is a text (one turn of
+        the user's) or messages; a response that was `finished` ends in EOS, as in training.
+
+        Prompts are cut on their left where both together exceed `max_tokens` (what the model can
+        read, by default). Raises ValueError for a response that leaves no room, and for one that
+        is empty and not finished.
+        """
+        ended = [finished] * len(responses) if isinstance(finished, bool) else finished
+        limit = self.max_tokens if max_tokens is None else max_tokens
+        made = [
+            ids_of(self.tokenizer, prompt, response, finished=end, max_tokens=limit)
+            for prompt, response, end in zip(prompts, responses, ended, strict=True)
+        ]
+        return self.score([asked for asked, *_ in made], [answer for _, answer, _ in made])
 
     def score(
         self,
