@@ -11,7 +11,7 @@ from pipelines.labelers import read_labeler_weights_of, write_labelers
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_jsonl, write_jsonl
-from rlhf.data.records import SPLITS, Ranking, Response
+from rlhf.data.records import SPLITS, Ranking, Response, Split
 from rlhf.feedback.held_out import held_out_labelers
 from rlhf.feedback.manners import labeler_weights
 from rlhf.feedback.pairs import preferences_from
@@ -70,7 +70,7 @@ def run(work: Work) -> Json:
 
 def _weigh(
     work: Work,
-    of_split: Mapping[str, Sequence[Ranking]],
+    of_split: Mapping[Split, Sequence[Ranking]],
     responses: Mapping[str, Response],
 ) -> Json:
     """Writes `labelers.json`: who is held out, how reliable the others are, and what they weigh.

@@ -138,6 +138,23 @@ def save_whole(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> 
     tokenizer.save_pretrained(folder)
 
 
+def pad_apart_from_eos(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Gives a classifier that is to be saved a padding token other than EOS where it has that.
+
+    A plain classifier reads the score at the last token that is not padding: with EOS for padding
+    that is the one before a finished response's end, which was never trained. Another special token
+    takes its place; where there is none, the config names none, and batches are refused by whoever
+    loads it.
+    """
+    if tokenizer.pad_token_id != tokenizer.eos_token_id:
+        return
+    special = [one for one, token in tokenizer.added_tokens_decoder.items() if token.special]
+    others = [one for one in special if one != tokenizer.eos_token_id]
+    model.config.pad_token_id = min(others, default=None)
+    if others:
+        tokenizer.pad_token = str(tokenizer.convert_ids_to_tokens(min(others)))
+
+
 def _without_dropout(model: PreTrainedModel) -> PreTrainedModel:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):

@@ -98,7 +98,7 @@ def in_batches(
     found = tensor_in_batches(
         compute, model, prompts, responses, pad_token_id, budget_tokens=budget_tokens
     )
-    return found.tolist()  # type: ignore[no-any-return]
+    return found.tolist()
 
 
 @torch.no_grad()

@@ -98,7 +98,9 @@ def wearing(model: PreTrainedModel, heads: Heads) -> Iterator[None]:
 
 def _layer(heads: Heads, like: torch.nn.Linear, *, bias: bool) -> torch.nn.Linear:
     """The heads as a layer; the global random numbers are left alone."""
-    made = torch.nn.utils.skip_init(torch.nn.Linear, like.in_features, len(heads.weight), bias=bias)
+    made: torch.nn.Linear = torch.nn.utils.skip_init(
+        torch.nn.Linear, like.in_features, len(heads.weight), bias=bias
+    )
     made.to(like.weight)
     with torch.no_grad():
         made.weight.copy_(heads.weight)

@@ -63,6 +63,8 @@ class Dropped:
     """What was left out of the training data, and what was cut: `prompts_cut` lost something on
     their left, `prompts_cut_in_message` of these within a message. `rankings_without_weight` are
     of labelers who weigh nothing, `prompts_without_weight` those that nobody else ranked.
+    `responses_empty` have no token, not even EOS; `pairs_alike` are of responses whose tokens are
+    the same.
     """
 
     rankings_without_pair: int = 0
@@ -71,6 +73,8 @@ class Dropped:
     prompts_cut_in_message: int = 0
     rankings_without_weight: int = 0
     prompts_without_weight: int = 0
+    responses_empty: int = 0
+    pairs_alike: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,8 @@ def ranked_prompts(
     """Rankings grouped by prompt and tokenised, in the order of prompt ids.
 
     A prompt is cut on its left so that its longest response fits in `max_tokens`; a response that
-    leaves no room for the prompt's last token is left out with its pairs. Both are counted. With
+    leaves no room for the prompt's last token is left out with its pairs, and so is one of no
+    token, and a pair whose two responses have the same tokens. All are counted. With
     `ties`, rankings that hold ties alone are kept, for a loss that learns from them. `labelers`
     are weights by id (1 for who is not named): a ranking's part of its prompt's vote goes by them,
     and one of no weight is left out.
@@ -138,7 +143,7 @@ def ranked_prompts(
         else:
             without_pair += 1
     made: list[RankedPrompt] = []
-    too_long = cut = cut_in_message = 0
+    too_long = empty = alike = cut = cut_in_message = 0
     for prompt_id in sorted(by_prompt):
         group = by_prompt[prompt_id]
         ids = sorted({response for ranking in group for response in ranking.shown})
@@ -147,12 +152,14 @@ def ranked_prompts(
             for i in ids
         }
         fitting = [i for i in ids if 0 < len(tokens[i]) < max_tokens]
-        too_long += len(ids) - len(fitting)
+        too_long += sum(len(tokens[i]) >= max_tokens for i in ids)
+        empty += sum(not tokens[i] for i in ids)
         index = {response: position for position, response in enumerate(fitting)}
         weights = [labeler_weight(labelers, ranking.labeler_id) for ranking in group]
-        pairs, voting = _weighted_pairs(group, index, weights)
+        pairs, voting, same = _weighted_pairs(group, index, weights, tokens)
+        alike += same
         orders, ordered = _orders(group, index, weights, ties=ties)
-        if not (pairs or orders):
+        if not (pairs or (ties and orders)):
             without_pair += len(group)
             continue
         longest = max(len(tokens[i]) for i in fitting)
@@ -176,29 +183,44 @@ def ranked_prompts(
             )
         )
     silent = len(set(weightless) - by_prompt.keys())
-    return made, Dropped(without_pair, too_long, cut, cut_in_message, len(weightless), silent)
+    dropped = Dropped(
+        without_pair, too_long, cut, cut_in_message, len(weightless), silent, empty, alike
+    )
+    return made, dropped
 
 
 def _weighted_pairs(
-    group: Sequence[Ranking], index: Mapping[str, int], weights: Sequence[float]
-) -> tuple[list[tuple[int, int, float, int]], float]:
-    """(better, worse, weight, margin) over the rankings of one prompt, whose weights sum to 1; and
-    what the rankings weigh together that have such a pair.
+    group: Sequence[Ranking],
+    index: Mapping[str, int],
+    weights: Sequence[float],
+    tokens: Mapping[str, tuple[int, ...]],
+) -> tuple[list[tuple[int, int, float, int]], float, int]:
+    """(better, worse, weight, margin) over the rankings of one prompt, whose weights sum to 1; what
+    the rankings weigh together that have such a pair; and how many pairs are of the same tokens.
     """
-    strict = [
+    every = [
         [
-            (index[better], index[worse], margin)
+            (better, worse, margin)
             for better, worse, margin in comparisons(ranking)
             if margin and better in index and worse in index
         ]
         for ranking in group
     ]
+    strict = [
+        [(index[b], index[w], margin) for b, w, margin in pairs if tokens[b] != tokens[w]]
+        for pairs in every
+    ]
+    alike = sum(map(len, every)) - sum(map(len, strict))
     together = sum(weight for pairs, weight in zip(strict, weights, strict=True) if pairs)
-    return [
-        (better, worse, weight / (together * len(pairs)), margin)
-        for pairs, weight in zip(strict, weights, strict=True)
-        for better, worse, margin in pairs
-    ], together
+    return (
+        [
+            (better, worse, weight / (together * len(pairs)), margin)
+            for pairs, weight in zip(strict, weights, strict=True)
+            for better, worse, margin in pairs
+        ],
+        together,
+        alike,
+    )
 
 
 def _orders(

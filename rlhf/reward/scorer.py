@@ -105,7 +105,7 @@ class Scorer:
         places = [member_folder(folder, one) for one in range(1, ensemble.members)]
         others = [cls(load_scorer(one, pad_token_id, dtype), pad_token_id) for one in places]
         for one in others:
-            one.model.to(device())  # type: ignore[arg-type]
+            one.model.to(device())
         return cls(model, pad_token_id, ensemble=ensemble, others=others, folder=folder)
 
     @cached_property

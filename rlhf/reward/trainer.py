@@ -14,6 +14,7 @@ from rlhf.models.loading import (
     add_adapters,
     load_scorer,
     load_tokenizer,
+    pad_apart_from_eos,
     pad_token_id,
     save_whole,
     score_head,
@@ -316,6 +317,7 @@ def train_reward(
         mean, std, heads = normalise_heads(plain, ensemble, references, pad)
         output.mkdir(parents=True, exist_ok=True)
         heads.save(output)
+    pad_apart_from_eos(plain, tokenizer)
     save_whole(plain, tokenizer, output)
     return Trained(mean, std, nu, trainer.state.global_step, collator.shared)
 

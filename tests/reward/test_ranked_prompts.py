@@ -1,6 +1,7 @@
 """Rankings as training data: who counts how much, what is left out, what a batch looks like."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -305,3 +306,51 @@ def test_responses_are_named() -> None:
     (one,), _ = grouped(ranking(PROMPTS[0], "ann", [2], [0]))
     for name, ids in zip(one.response_ids, one.responses, strict=True):
         assert ids == tuple(response_ids(tokenizer(), BY_ID[name].text))
+
+
+def test_responses_without_a_token_and_pairs_of_the_same_tokens_are_counted() -> None:
+    prompt = PROMPTS[0]
+    cut = Response.of(prompt.id, "", finished=False)
+    ended = Response.of(prompt.id, "")
+    yes, again = (
+        Response.of(prompt.id, "Yes."),
+        replace(Response.of(prompt.id, "Yes. "), text="Yes."),
+    )
+    by_id = {one.id: one for one in (cut, ended, yes, again)}
+
+    def ranked(labeler: str, *order: Response) -> Ranking:
+        return Ranking.of(
+            prompt_id=prompt.id,
+            labeler_id=labeler,
+            groups=tuple((one.id,) for one in order),
+            shown=tuple(one.id for one in order),
+        )
+
+    (one,), dropped = grouped(ranked("ann", yes, again, ended, cut), responses=by_id)
+    # Left of six pairs: both before the empty one that was finished, whose only token is EOS.
+    assert sorted(zip(one.better, one.worse, one.weight, strict=True)) == [
+        (one.response_ids.index(better.id), one.response_ids.index(ended.id), 0.5)
+        for better in sorted((yes, again), key=lambda o: one.response_ids.index(o.id))
+    ]
+    assert one.responses[one.response_ids.index(ended.id)] == (EOS,)
+    assert dropped == Dropped(responses_empty=1, pairs_alike=1)
+    made, dropped = grouped(ranked("ann", yes, again), responses=by_id)
+    assert made == []
+    assert dropped == Dropped(rankings_without_pair=1, pairs_alike=1)
+
+
+def test_one_response_alone_gives_no_pair_and_a_response_cannot_be_ranked_twice() -> None:
+    yes = RESPONSES[PROMPTS[0].id, 0]
+    rated = Ranking.of(
+        prompt_id=PROMPTS[0].id,
+        labeler_id="ann",
+        groups=((yes.id,),),
+        shown=(yes.id,),
+        mode="rate",
+        details={"ratings": {yes.id: 3}},
+    )
+    assert grouped(rated) == ([], Dropped(rankings_without_pair=1))
+    with pytest.raises(ValueError, match="names a response twice"):
+        ranking(PROMPTS[0], "ann", [0], [0])
+    with pytest.raises(ValueError, match="at least two different responses"):
+        ranking(PROMPTS[0], "ann", [0])
