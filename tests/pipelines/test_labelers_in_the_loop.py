@@ -4,8 +4,8 @@ and the weights reach pairs, reward model and DPO.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from pipelines.stages import preferences, reward
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, read_jsonl, write_jsonl
 from rlhf.data.records import Prompt, Ranking, Response, Split
+from rlhf.reward.scorer import Scorer
 
 TINY = Path(__file__).parent / "tiny.yaml"
 CAREFUL = tuple(f"careful-{number}" for number in range(5))
@@ -29,12 +30,19 @@ WORDS = ("eggs", "water", "red", "friend", "street", "answer")
 SPLIT_OF: tuple[Split, ...] = ("train",) * 6 + ("validation",) * 2 + ("test",) * 2
 
 
-def gathered(folder: Path, *, each: int, prompts: int = 100, crew: Sequence[str] = CREW) -> None:
+def gathered(
+    folder: Path,
+    *,
+    each: int,
+    prompts: int = 100,
+    crew: Sequence[str] = CREW,
+    splits: Sequence[Split] = SPLIT_OF,
+) -> None:
     """What the stages before wrote: whoever is careful ranks by how often a text says `red`."""
     draw = np.random.default_rng(3)
     asked, answers, rankings = [], [], []
     for number in range(prompts):
-        prompt = Prompt.of(f"Request {number}.", split=SPLIT_OF[number % 10])
+        prompt = Prompt.of(f"Request {number}.", split=splits[number % len(splits)])
         texts = {" ".join(draw.choice(WORDS, draw.integers(2, 5))) for _ in range(3)}
         responses = [Response.of(prompt.id, f"{text} {n}") for n, text in enumerate(sorted(texts))]
         asked.append(prompt.to_json())
@@ -163,24 +171,14 @@ def sft(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(folder: Path, sft: Path, *overrides: str) -> tuple[Json, list[Json]]:
     logged: list[Json] = []
-    work = at_work(folder, "reward", "reward.trainer.max_steps=30", *overrides)
+    work = replace(at_work(folder, "reward", *overrides), log=logged.append)
     work.inputs["sft"] = sft
-    changed: dict[str, Any] = {"log": logged.append}
-    result = reward.run(
-        Work(
-            work.config,
-            work.folder,
-            work.inputs,
-            **changed,
-            progress=work.progress,
-            table=work.table,
-        )
-    )
-    return result, logged
+    return reward.run(work), logged
 
 
 LEARNING = (
     "reward.labelers=learned",
+    "reward.trainer.max_steps=30",
     "reward.trainer.learning_rate=0.01",
     "reward.trainer.per_device_train_batch_size=8",
 )
@@ -211,3 +209,53 @@ def test_learned_leaves_a_clean_crew_alone(tmp_path: Path, sft: Path) -> None:
     assert not result["labelers"]["aware"]
     assert set(read_labeler_weights_of(tmp_path / "reward").values()) == {1.0}
     assert [row["step"] for row in logged if "loss" in row] == list(range(1, 31))
+
+
+def test_64_prompts_a_step_and_one_epoch_unless_the_config_says_otherwise(
+    tmp_path: Path, sft: Path
+) -> None:
+    gathered(tmp_path, each=1, prompts=70, splits=("train",))
+    preferred(tmp_path)
+    ranked = len(list(read_ranked_of(tmp_path / "preferences")))
+    assert 64 < ranked <= 70
+    assert trained(tmp_path, sft, "reward.trainer={learning_rate: 0.001}")[0]["steps"] == 2
+    given = "reward.trainer={per_device_train_batch_size: 10, num_train_epochs: 2}"
+    assert trained(tmp_path, sft, given)[0]["steps"] == 2 * -(-ranked // 10)
+
+
+def test_splits_without_a_pair_are_left_out_of_the_result_or_refused(
+    tmp_path: Path, sft: Path
+) -> None:
+    gathered(tmp_path, each=1, prompts=8, splits=("train",))
+    preferred(tmp_path)
+    result, _ = trained(tmp_path, sft, "reward.trainer={max_steps: 1}")
+    assert "train" in result
+    assert not {"validation", "test"} & result.keys()
+    with pytest.raises(ValueError, match="no validation prompt has a ranking"):
+        trained(tmp_path, sft, "reward.trainer={early_stopping_patience: 1}")
+    gathered(tmp_path, each=1, prompts=8, splits=("test",))
+    preferred(tmp_path)
+    with pytest.raises(ValueError, match="no ranking of the train split has a strict pair"):
+        trained(tmp_path, sft)
+
+
+@pytest.mark.parametrize("kind", ["heads", "seeds"])
+def test_members_are_trained_and_recorded(tmp_path: Path, sft: Path, kind: str) -> None:
+    gathered(tmp_path, each=1, prompts=12)
+    preferred(tmp_path)
+    steps = "reward.trainer={max_steps: 2}"
+    result, logged = trained(
+        tmp_path,
+        sft,
+        steps,
+        "reward.members=2",
+        f"reward.ensemble={kind}",
+        "reward.combine=minimum",
+    )
+    assert result["members"] == 2
+    assert result["steps"] == (2 if kind == "heads" else 4)
+    assert [row["step"] for row in logged if "loss" in row] == list(range(1, result["steps"] + 1))
+    scorer = Scorer.load(tmp_path / "reward" / "model")
+    (row,) = scorer.score_members([(5, 6)], [(7, 1)])
+    assert len(row) == 2
+    assert scorer.score([(5, 6)], [(7, 1)]) == [min(row)]
