@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rlhf.data.identity import Json
 from rlhf.models.lora import LoraSettings
+from rlhf.reward.ensemble import Combine, Ensemble, Kind
 from rlhf.reward.objective import LossName, Objective
 from rlhf.tracking.mirror import WandbSettings
 
@@ -119,7 +120,8 @@ class CrewConfig(Section):
 class LabelConfig(Section):
     """The store of rankings, who fills it, and how many labelers see each prompt.
 
-    `campaign` names the one to use where the labelers are `imported`.
+    `campaign` names the one to use where the labelers are `imported`. The rankings of about
+    `held_out_labelers` of the labelers train nothing: the reward model is measured on them.
     """
 
     store: str | None = None
@@ -129,23 +131,37 @@ class LabelConfig(Section):
     min_rankings: int = Field(default=60, ge=1)
     guidelines: str = "Rank the answers from best to worst. Equal ranks are ties."
     crew: CrewConfig = CrewConfig()
+    held_out_labelers: float = Field(default=0.0, ge=0, lt=1)
 
 
 class RewardConfig(TrainedSection):
     """The reward model: its loss and what is added to it; `trainer.early_stopping_patience` stops
-    by the validation split.
+    by the validation split. `labelers`: whose rankings weigh how much; everybody's `alike`, by
+    `agreement` with the others, or as `learned` with the reward. `members`: how many reward models
+    are asked together, `ensemble`: whether those are heads on one model or models from seeds of
+    their own, `combine` and `caution`: what becomes of their scores.
     """
 
+    labelers: Literal["alike", "agreement", "learned"] = "agreement"
     loss: LossName = "bradley-terry"
     margin: float = 0.0
     label_smoothing: float = 0.0
     centering: float = 0.0
     nu: float | None = None
+    members: int = Field(default=1, ge=1, le=64)
+    ensemble: Kind = "heads"
+    combine: Combine = "mean"
+    caution: float = 1.0
 
     @model_validator(mode="after")
-    def _objective_makes_sense(self) -> Self:
+    def _makes_sense(self) -> Self:
         self.objective()
+        self.of_members()
         return self
+
+    def of_members(self) -> Ensemble:
+        """How many are asked together; ValueError where the settings contradict one another."""
+        return Ensemble(self.members, self.ensemble, self.combine, self.caution)
 
     def objective(self) -> Objective:
         """What to train for; ValueError where the settings contradict one another."""

@@ -1,6 +1,6 @@
 """What the preferences stage wrote, as token ids for the trainers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from transformers import PreTrainedTokenizerBase
 
@@ -14,9 +14,11 @@ def tokenise_ranked(
     max_tokens: int,
     *,
     ties: bool = False,
+    labelers: Mapping[str, float] | None = None,
 ) -> tuple[list[RankedPrompt], Dropped]:
     """Ranked prompts ready to train on, and what was left out of them; with `ties`, for a loss that
-    learns from ties.
+    learns from ties. `labelers` are the weights of labelers; without them everybody counts alike,
+    as where a model is measured.
     """
     held = list(rows)
     return ranked_prompts(
@@ -26,4 +28,5 @@ def tokenise_ranked(
         tokenizer,
         max_tokens=max_tokens,
         ties=ties,
+        labelers=labelers,
     )

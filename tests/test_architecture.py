@@ -46,6 +46,7 @@ NO_TORCH = [
     "pipelines.commands.store",
     "pipelines.commands.status",
     "pipelines.commands.chat",
+    "pipelines.commands.reward",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from pipelines.artifacts import model_of, read_ranked_of
 from pipelines.config import RunConfig
+from pipelines.labelers import read_labeler_weights_of
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 
@@ -26,6 +27,7 @@ def run(work: Work) -> Json:
         read_ranked_of(work.inputs["preferences"], "train"),
         load_tokenizer(model_of(work.inputs["sft"])),
         model.max_tokens,
+        labelers=read_labeler_weights_of(work.inputs["preferences"]),
     )
     last = train_dpo(
         model_of(work.inputs["sft"]),
@@ -48,7 +50,7 @@ STAGE = Stage(
     "dpo",
     "Align with DPO",
     ("sft", "preferences"),
-    2,
+    3,
     settings,
     run,
     enabled=lambda config: config.dpo.enabled,

@@ -18,6 +18,10 @@ from rlhf.feedback.agreement import pair_agreement
 from rlhf.feedback.pairs import comparisons
 from rlhf.feedback.store import Store
 
+# Not read by the crew: people have `min_rankings`, `store` stands for itself, and who is held out
+# of training ranks like everybody.
+UNREAD = {"min_rankings", "store", "held_out_labelers"}
+
 
 def settings(config: RunConfig) -> Json:
     about = {"labelers": config.labelers, "seed": config.seed, "store": config.label.store}
@@ -25,7 +29,7 @@ def settings(config: RunConfig) -> Json:
         return {**about, "campaign": config.label.campaign}
     if config.labelers == "people":
         return {**about, "min_rankings": config.label.min_rankings}
-    return {**about, "label": config.label.model_dump(exclude={"min_rankings", "store"})}
+    return {**about, "label": config.label.model_dump(exclude=UNREAD)}
 
 
 def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:

@@ -2,12 +2,27 @@
 saw.
 """
 
-from pipelines.artifacts import model_of, read_ranked_of
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.artifacts import RankedRow, model_of, read_ranked_of
 from pipelines.config import RunConfig
+from pipelines.labelers import read_held_out_of, read_labeler_weights_of, write_labelers
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_jsonl
-from rlhf.data.records import SPLITS
+from rlhf.data.records import SPLITS, Split
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from rlhf.reward.rankings import Dropped, RankedPrompt
+    from rlhf.reward.scorer import Scorer
+    from rlhf.reward.trainer import Trained
+
+    Data = Mapping[Split, tuple[list[RankedPrompt], Dropped]]
 
 DEFAULTS: Json = {"num_train_epochs": 1, "adam_epsilon": 1e-5}
 # 64 prompts a step, unless the config says otherwise: InstructGPT (Ouyang et al. 2022), appendix C.
@@ -23,66 +38,171 @@ def settings(config: RunConfig) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes the reward model, and `scored-<split>.jsonl`: its score of every ranked response."""
-    from pipelines.ranked import tokenise_ranked
+    """Writes the reward model, and `scored-<split>.jsonl`: its score of every ranked response; with
+    `reward.labelers: learned`, also `labelers.json`: the weights that it was trained with.
+    """
     from rlhf.models.loading import load_tokenizer, pad_token_id
-    from rlhf.models.training import trainer_settings
-    from rlhf.reward.accuracy import measure, score_ranked, scored_rows
     from rlhf.reward.scorer import Scorer
-    from rlhf.reward.trainer import train_reward
 
-    model, reward = work.config.model, work.config.reward
-    objective = reward.objective()
+    preferences = work.inputs["preferences"]
     tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
-    data = {
-        split: tokenise_ranked(
-            read_ranked_of(work.inputs["preferences"], split),
-            tokenizer,
-            model.max_tokens,
-            ties=objective.ties,
+    rows = {split: list(read_ranked_of(preferences, split)) for split in SPLITS}
+    weights = read_labeler_weights_of(preferences)
+    data = _tokenised(work.config, rows, tokenizer, weights)
+    trained = _train(work, data)
+    result: Json = {}
+    if work.config.reward.labelers == "learned":
+        scorer = Scorer.load(
+            model_of(work.folder), pad_token_id(tokenizer), work.config.model.dtype
         )
-        for split in SPLITS
-    }
-    train, dropped = data["train"]
-    trained = train_reward(
-        model_of(work.inputs["sft"]),
-        train,
-        [(one.prompt, response) for one in train for response in one.responses],
-        model_of(work.folder),
-        trainer_settings(
-            reward.trainer,
-            folder=work.folder,
-            seed=work.seed("reward"),
-            dtype=model.dtype,
-            defaults=DEFAULTS if BATCH.keys() & reward.trainer.keys() else DEFAULTS | BATCH,
-        ),
-        seed=work.seed("reward"),
-        dtype=model.dtype,
-        lora=model.lora,
-        log=work.log,
-        progress=work.progress,
-        validation=data["validation"][0],
-        objective=objective,
-    )
-    scorer = Scorer.load(model_of(work.folder), pad_token_id(tokenizer), model.dtype)
-    result: Json = {
+        weights, result["labelers"] = _learned_weights(work, rows, data, scorer, weights)
+        if result["labelers"]["aware"]:
+            data = _tokenised(work.config, rows, tokenizer, weights)
+            trained = _train(work, data, steps_before=trained.steps)
+    scorer = Scorer.load(model_of(work.folder), pad_token_id(tokenizer), work.config.model.dtype)
+    dropped = data["train"][1]
+    result |= {
         "normalisation": {"mean": trained.mean, "std": trained.std},
         "steps": trained.steps,
         "prompts_read_once": trained.shared,
+        "members": scorer.ensemble.members,
         "dropped": {name: getattr(dropped, name) for name in dropped.__dataclass_fields__},
     }
     if trained.nu is not None:
         result["nu"] = trained.nu
+    return result | _measured(work, data, scorer)
+
+
+def _tokenised(
+    config: RunConfig,
+    rows: Mapping[Split, Sequence[RankedRow]],
+    tokenizer: "PreTrainedTokenizerBase",
+    weights: Mapping[str, float],
+) -> "Data":
+    """Ranked prompts of every split. On the test split everybody counts alike."""
+    from pipelines.ranked import tokenise_ranked
+
+    return {
+        split: tokenise_ranked(
+            held,
+            tokenizer,
+            config.model.max_tokens,
+            ties=config.reward.objective().ties,
+            labelers=None if split == "test" else weights,
+        )
+        for split, held in rows.items()
+    }
+
+
+def _train(work: Work, data: "Data", *, steps_before: int = 0) -> "Trained":
+    """Trains the reward model, all members of it, from the SFT policy; the log goes on after
+    `steps_before`, and a second training keeps checkpoints of its own.
+    """
+    from rlhf.models.loading import load_tokenizer, pad_token_id
+    from rlhf.models.training import CHECKPOINTS, trainer_settings
+    from rlhf.reward.ensemble import ALONE
+    from rlhf.reward.seeds import train_seeds
+    from rlhf.reward.trainer import train_reward
+
+    model, reward = work.config.model, work.config.reward
+    train = data["train"][0]
+    references = [(one.prompt, response) for one in train for response in one.responses]
+    ensemble, seed = reward.of_members(), work.seed("reward")
+    whole = ensemble.kind == "seeds"
+    done = steps_before
+
+    def train_one(folder: Path, seed: int, member: int) -> "Trained":
+        nonlocal done
+        before = done
+        place = f"{member}-after-{steps_before}" if member or steps_before else ""
+        trained = train_reward(
+            model_of(work.inputs["sft"]),
+            train,
+            references,
+            folder,
+            trainer_settings(
+                reward.trainer,
+                folder=work.folder / CHECKPOINTS / place if place else work.folder,
+                seed=seed,
+                dtype=model.dtype,
+                defaults=DEFAULTS if BATCH.keys() & reward.trainer.keys() else DEFAULTS | BATCH,
+            ),
+            seed=seed,
+            dtype=model.dtype,
+            lora=model.lora,
+            log=lambda row: work.log({**row, "step": row["step"] + before}),
+            progress=work.progress,
+            validation=data["validation"][0],
+            objective=reward.objective(),
+            ensemble=ALONE if whole else ensemble,
+        )
+        done += trained.steps
+        return trained
+
+    if not whole:
+        return train_one(model_of(work.folder), seed, 0)
+    pad = pad_token_id(load_tokenizer(model_of(work.inputs["sft"])))
+    return train_seeds(
+        train_one, ensemble, model_of(work.folder), references, pad, seed=seed, dtype=model.dtype
+    )
+
+
+def _learned_weights(
+    work: Work,
+    rows: Mapping[Split, Sequence[RankedRow]],
+    data: "Data",
+    scorer: "Scorer",
+    weights: Mapping[str, float],
+) -> tuple[dict[str, float], Json]:
+    """What each labeler's rankings weigh by how far they follow the scores of a reward model that
+    believed everybody alike; who is held out stays out. Writes `labelers.json`.
+    """
+    from rlhf.reward.accuracy import score_ranked
+    from rlhf.reward.labelers import learn_from, weights_of
+
+    scores: dict[str, tuple[float]] = {}
+    words: dict[str, int] = {}
+    for split in ("train", "validation"):
+        ranked = data[split][0]
+        for one, row in zip(ranked, score_ranked(scorer, ranked), strict=True):
+            scores |= {name: (score,) for name, score in zip(one.response_ids, row, strict=True)}
+            words |= dict(zip(one.response_ids, one.response_words, strict=True))
+    heard = [
+        ranking
+        for split in ("train", "validation")
+        for row in rows[split]
+        for ranking in row.rankings
+        if weights[ranking.labeler_id] and scores.keys() >= set(ranking.shown)
+    ]
+    learned, names = learn_from(heard, scores, words)
+    found = {**weights, **weights_of(learned, names)}
+    reliability = dict(zip(names, learned.reliability, strict=True))
+    held_out = read_held_out_of(work.inputs["preferences"])
+    figures = write_labelers(work.folder, "learned", found, reliability, held_out)
+    gate = {
+        "aware": learned.aware,
+        "gain_nats": learned.gain,
+        "gain_standard_error": learned.gain_standard_error
+        if math.isfinite(learned.gain_standard_error)
+        else None,
+    }
+    return found, figures | gate
+
+
+def _measured(work: Work, data: "Data", scorer: "Scorer") -> Json:
+    """The figures of each split that has votes; writes the scores."""
+    from rlhf.reward.accuracy import measure, score_ranked, scored_rows
+
+    result: Json = {}
     for split in SPLITS:
         ranked = [one for one in data[split][0] if one.better]
         if ranked:
             scores = score_ranked(scorer, ranked)
             result[split] = measure(ranked, scores, scale=scorer.scale).to_json()
-            rows = scored_rows(ranked, scores)
-            write_jsonl(work.folder / f"scored-{split}.jsonl", rows)
+            write_jsonl(work.folder / f"scored-{split}.jsonl", scored_rows(ranked, scores))
     return result
 
 
 STAGE = Stage(
-    "reward", "Train the reward model", ("sft", "preferences"), 2, settings, run, kind="model"
+    "reward", "Train the reward model", ("sft", "preferences"), 3, settings, run, kind="model"
 )

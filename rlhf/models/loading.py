@@ -94,7 +94,7 @@ def score_head(model: PreTrainedModel) -> torch.nn.Linear:
     modules = dict(model.named_modules())
     for name in SCORE_HEADS:
         head = modules.get(name)
-        if isinstance(head, torch.nn.Linear) and head.out_features == 1:
+        if isinstance(head, torch.nn.Linear) and head.out_features == model.config.num_labels:
             return head
     raise ValueError(
         f"{type(model).__name__} has no linear score head under {', '.join(SCORE_HEADS)}: choose "
@@ -136,6 +136,23 @@ def save_whole(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> 
         model = model.merge_and_unload()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def pad_apart_from_eos(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Gives a classifier that is to be saved a padding token other than EOS where it has that.
+
+    A plain classifier reads the score at the last token that is not padding: with EOS for padding
+    that is the one before a finished response's end, which was never trained. Another special token
+    takes its place; where there is none, the config names none, and batches are refused by whoever
+    loads it.
+    """
+    if tokenizer.pad_token_id != tokenizer.eos_token_id:
+        return
+    special = [one for one, token in tokenizer.added_tokens_decoder.items() if token.special]
+    others = [one for one in special if one != tokenizer.eos_token_id]
+    model.config.pad_token_id = min(others, default=None)
+    if others:
+        tokenizer.pad_token = str(tokenizer.convert_ids_to_tokens(min(others)))
 
 
 def _without_dropout(model: PreTrainedModel) -> PreTrainedModel:

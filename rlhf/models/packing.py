@@ -68,8 +68,8 @@ class Pack:
 
 
 def per_response(compute: Compute, model: PreTrainedModel, packs: Sequence[Pack]) -> torch.Tensor:
-    """`compute(model, rows, prefix)`, one number a row, on every part; in the order of the places:
-    (N,).
+    """`compute(model, rows, prefix)`, one number a row or several, on every part; in the order of
+    the places: (N, ...).
     """
     found, places = [], []
     for pack in packs:
@@ -81,7 +81,6 @@ def per_response(compute: Compute, model: PreTrainedModel, packs: Sequence[Pack]
     return torch.cat(found)[torch.cat(places).argsort()]
 
 
-@torch.no_grad()
 def in_batches(
     compute: Compute,
     model: PreTrainedModel,
@@ -96,15 +95,37 @@ def in_batches(
     """
     if not prompts:
         return []
+    found = tensor_in_batches(
+        compute, model, prompts, responses, pad_token_id, budget_tokens=budget_tokens
+    )
+    return found.tolist()
+
+
+@torch.no_grad()
+def tensor_in_batches(
+    compute: Compute,
+    model: PreTrainedModel,
+    prompts: Sequence[Ids],
+    responses: Sequence[Ids],
+    pad_token_id: int,
+    *,
+    budget_tokens: int | None = None,
+) -> torch.Tensor:
+    """As `in_batches`, at least one pair, with one number a row or several: (N, ...) in float64 on
+    the CPU.
+    """
     longest = max(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
     shared = pays(prompts, responses) and shares_prefix(model, longest)
     packs = pack(prompts, responses, pad_token_id, shared=shared, budget_tokens=budget_tokens)
-    found = torch.empty(len(prompts), dtype=torch.float64)
+    found: torch.Tensor | None = None
     for one in packs:
         values = per_response(compute, model, [one.to(model.device)])
         places = torch.cat([part.places for part in one.parts]).sort().values
+        if found is None:
+            found = torch.empty((len(prompts), *values.shape[1:]), dtype=torch.float64)
         found[places] = values.double().cpu()
-    return found.tolist()
+    assert found is not None
+    return found
 
 
 def pays(prompts: Sequence[Ids], responses: Sequence[Ids]) -> bool:

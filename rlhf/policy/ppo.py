@@ -318,7 +318,7 @@ def train_ppo(
         model=actor if lora is None else add_adapters(actor, lora, "CAUSAL_LM"),
         value_model=value if lora is None else add_adapters(value, lora, "SEQ_CLS"),
         ref_model=load_policy(policy, dtype),
-        scorer=Scorer(load_scorer(reward_model, pad, dtype), pad),
+        scorer=Scorer.load(reward_model, pad, dtype),
         train_dataset=prompts,
     )
     last = fit(trainer, log=log, progress=progress)

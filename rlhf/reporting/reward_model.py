@@ -102,7 +102,13 @@ def _dropped(dropped: Json) -> list[str]:
             "ranking without a strict pair",
             "rankings without a strict pair",
         ),
+        "rankings_without_weight": (
+            "ranking of a labeler without weight",
+            "rankings of labelers without weight",
+        ),
         "responses_too_long": ("response that was too long", "responses that were too long"),
+        "responses_empty": ("response without a token", "responses without a token"),
+        "pairs_alike": ("pair of the same tokens", "pairs of the same tokens"),
         "prompts_cut": ("prompt cut to fit", "prompts cut to fit"),
     }
     said = [count(dropped[name], *words) for name, words in nouns.items() if dropped.get(name)]

@@ -87,10 +87,22 @@ def weights_by_reward(
     """What each labeler's rankings weigh in training, 0 to 1, by how far they follow a reward that
     is linear in `features` (of responses, by id). 1 for everybody where the gate stays closed.
     """
+    learned, labelers = learn_from(rankings, features, words)
+    return weights_of(learned, labelers)
+
+
+def learn_from(
+    rankings: Iterable[Ranking],
+    features: Mapping[str, Sequence[float]],
+    words: Mapping[str, int],
+) -> tuple[Learned, tuple[str, ...]]:
+    """The reward that is linear in `features`, with its labelers; and who they are, by index."""
     made, labelers = comparisons_from(rankings, features, words)
-    if not labelers:
-        return {}
-    learned = learn(made, len(labelers))
+    return learn(made, len(labelers)), labelers
+
+
+def weights_of(learned: Learned, labelers: Sequence[str]) -> dict[str, float]:
+    """What the rankings of these labelers weigh: 1 for everybody where the gate stayed closed."""
     found = dict(zip(labelers, learned.reliability, strict=True))
     return labeler_weights(found) if learned.aware else dict.fromkeys(labelers, 1.0)
 

@@ -6,7 +6,7 @@ reference). All are weighted means in nats; with weights that sum to 1 per promp
 over prompts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn.functional import logsigmoid
@@ -62,6 +62,18 @@ class Rankings:
     strict: Pairs
     pairs: Pairs
     choices: Choices
+
+    def weighed(self, times: torch.Tensor) -> "Rankings":
+        """The same, each weighing so many times as much: `times` (N,) by response, alike for all
+        of a prompt.
+        """
+        strict, pairs, choices = self.strict, self.pairs, self.choices
+        first = choices.alternatives[:, 0]  # never padding
+        return Rankings(
+            replace(strict, weight=strict.weight * times[strict.better]),
+            replace(pairs, weight=pairs.weight * times[pairs.better]),
+            replace(choices, weight=choices.weight * times[first]),
+        )
 
     def to(self, device: torch.device) -> "Rankings":
         return Rankings(self.strict.to(device), self.pairs.to(device), self.choices.to(device))

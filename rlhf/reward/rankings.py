@@ -4,14 +4,15 @@ them.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
+from statistics import fmean
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.records import Prompt, Ranking, Response
-from rlhf.feedback.pairs import comparisons
+from rlhf.feedback.pairs import comparisons, labeler_weight, prompt_share
 from rlhf.models.conversation import prompt_within, response_ids
 from rlhf.models.packing import Pack, pack, pays
 from rlhf.reward.losses import Choices, Pairs, Rankings
@@ -34,7 +35,9 @@ class RankedPrompt:
     `better[i]` and `worse[i]` index `responses`; the weights of the pairs sum to 1, a share for
     each ranking and in it for each strict pair, so that a prompt counts once however many labelers
     ranked it. `margin` is the strength of each pair (none: 1). `orders` holds the rankings whole,
-    for losses that know ties; none: each pair is a ranking of two.
+    for losses that know ties; none: each pair is a ranking of two. `response_ids` names the
+    responses. `share` is how much the prompt counts: less than once where those who ranked it
+    weigh little.
     """
 
     prompt_id: str
@@ -46,6 +49,8 @@ class RankedPrompt:
     weight: tuple[float, ...]
     margin: tuple[int, ...] = ()
     orders: tuple[Order, ...] = ()
+    response_ids: tuple[str, ...] = ()
+    share: float = 1.0
 
     def all_orders(self) -> tuple[Order, ...]:
         """The rankings whole; where they are not known, each pair as a ranking of two."""
@@ -56,29 +61,56 @@ class RankedPrompt:
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """What was left out of the training data, and what was cut: `prompts_cut` lost something on
-    their left, `prompts_cut_in_message` of these within a message.
+    their left, `prompts_cut_in_message` of these within a message. `rankings_without_weight` are
+    of labelers who weigh nothing, `prompts_without_weight` those that nobody else ranked.
+    `responses_empty` have no token, not even EOS; `pairs_alike` are of responses whose tokens are
+    the same.
     """
 
     rankings_without_pair: int = 0
     responses_too_long: int = 0
     prompts_cut: int = 0
     prompts_cut_in_message: int = 0
+    rankings_without_weight: int = 0
+    prompts_without_weight: int = 0
+    responses_empty: int = 0
+    pairs_alike: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RankedBatch:
-    """N responses, packed, and their rankings as indices into them; weights sum to the number of
-    prompts. `positions` (N,) are the places of the responses in the whole data set, on the CPU.
+    """N responses, packed, and their rankings as indices into them; the weights of a prompt sum to
+    its share. `positions` (N,) are the places of the responses in the whole data set, on the CPU.
+    `owners` (N,) is the number of the prompt of each response, `prompt_ids` and `shares` say which
+    prompts those are and how much each counts.
     """
 
     packs: tuple[Pack, ...]
     rankings: Rankings
     positions: torch.Tensor
+    owners: torch.Tensor
+    prompt_ids: tuple[str, ...]
+    shares: tuple[float, ...]
+
+    @property
+    def share(self) -> float:
+        """How much a prompt counts, on average."""
+        return fmean(self.shares)
+
+    def weighed(self, times: Sequence[float]) -> "RankedBatch":
+        """The batch with each prompt counting so many times as much."""
+        per_prompt = torch.tensor(times, device=self.owners.device)
+        return replace(
+            self,
+            rankings=self.rankings.weighed(per_prompt[self.owners]),
+            shares=tuple(share * more for share, more in zip(self.shares, times, strict=True)),
+        )
 
     def to(self, device: torch.device) -> "RankedBatch":
         """On `device`, but for the positions: they index what stays on the CPU."""
         packs = tuple(one.to(device) for one in self.packs)
-        return RankedBatch(packs, self.rankings.to(device), self.positions)
+        rankings, owners = self.rankings.to(device), self.owners.to(device)
+        return replace(self, packs=packs, rankings=rankings, owners=owners)
 
 
 def ranked_prompts(
@@ -89,22 +121,29 @@ def ranked_prompts(
     *,
     max_tokens: int,
     ties: bool = False,
+    labelers: Mapping[str, float] | None = None,
 ) -> tuple[list[RankedPrompt], Dropped]:
     """Rankings grouped by prompt and tokenised, in the order of prompt ids.
 
     A prompt is cut on its left so that its longest response fits in `max_tokens`; a response that
-    leaves no room for the prompt's last token is left out with its pairs. Both are counted. With
-    `ties`, rankings that hold ties alone are kept, for a loss that learns from them.
+    leaves no room for the prompt's last token is left out with its pairs, and so is one of no
+    token, and a pair whose two responses have the same tokens. All are counted. With
+    `ties`, rankings that hold ties alone are kept, for a loss that learns from them. `labelers`
+    are weights by id (1 for who is not named): a ranking's part of its prompt's vote goes by them,
+    and one of no weight is left out.
     """
     by_prompt: dict[str, list[Ranking]] = defaultdict(list)
+    weightless: list[str] = []
     without_pair = 0
     for ranking in rankings:
-        if any(margin or ties for *_, margin in comparisons(ranking)):
+        if not labeler_weight(labelers, ranking.labeler_id):
+            weightless.append(ranking.prompt_id)
+        elif any(margin or ties for *_, margin in comparisons(ranking)):
             by_prompt[ranking.prompt_id].append(ranking)
         else:
             without_pair += 1
     made: list[RankedPrompt] = []
-    too_long = cut = cut_in_message = 0
+    too_long = empty = alike = cut = cut_in_message = 0
     for prompt_id in sorted(by_prompt):
         group = by_prompt[prompt_id]
         ids = sorted({response for ranking in group for response in ranking.shown})
@@ -113,11 +152,14 @@ def ranked_prompts(
             for i in ids
         }
         fitting = [i for i in ids if 0 < len(tokens[i]) < max_tokens]
-        too_long += len(ids) - len(fitting)
+        too_long += sum(len(tokens[i]) >= max_tokens for i in ids)
+        empty += sum(not tokens[i] for i in ids)
         index = {response: position for position, response in enumerate(fitting)}
-        pairs = _weighted_pairs(group, index)
-        orders = _orders(group, index, ties=ties)
-        if not (pairs or orders):
+        weights = [labeler_weight(labelers, ranking.labeler_id) for ranking in group]
+        pairs, voting, same = _weighted_pairs(group, index, weights, tokens)
+        alike += same
+        orders, ordered = _orders(group, index, weights, ties=ties)
+        if not (pairs or (ties and orders)):
             without_pair += len(group)
             continue
         longest = max(len(tokens[i]) for i in fitting)
@@ -136,42 +178,65 @@ def ranked_prompts(
                 weight,
                 margin,
                 orders,
+                tuple(fitting),
+                prompt_share(max(voting, ordered)),
             )
         )
-    return made, Dropped(without_pair, too_long, cut, cut_in_message)
+    silent = len(set(weightless) - by_prompt.keys())
+    dropped = Dropped(
+        without_pair, too_long, cut, cut_in_message, len(weightless), silent, empty, alike
+    )
+    return made, dropped
 
 
 def _weighted_pairs(
-    group: Sequence[Ranking], index: Mapping[str, int]
-) -> list[tuple[int, int, float, int]]:
-    """(better, worse, weight, margin) over the rankings of one prompt; weights sum to 1."""
-    strict = [
+    group: Sequence[Ranking],
+    index: Mapping[str, int],
+    weights: Sequence[float],
+    tokens: Mapping[str, tuple[int, ...]],
+) -> tuple[list[tuple[int, int, float, int]], float, int]:
+    """(better, worse, weight, margin) over the rankings of one prompt, whose weights sum to 1; what
+    the rankings weigh together that have such a pair; and how many pairs are of the same tokens.
+    """
+    every = [
         [
-            (index[better], index[worse], margin)
+            (better, worse, margin)
             for better, worse, margin in comparisons(ranking)
             if margin and better in index and worse in index
         ]
         for ranking in group
     ]
-    voting = [pairs for pairs in strict if pairs]
-    return [
-        (better, worse, 1 / (len(voting) * len(pairs)), margin)
-        for pairs in voting
-        for better, worse, margin in pairs
+    strict = [
+        [(index[b], index[w], margin) for b, w, margin in pairs if tokens[b] != tokens[w]]
+        for pairs in every
     ]
+    alike = sum(map(len, every)) - sum(map(len, strict))
+    together = sum(weight for pairs, weight in zip(strict, weights, strict=True) if pairs)
+    return (
+        [
+            (better, worse, weight / (together * len(pairs)), margin)
+            for pairs, weight in zip(strict, weights, strict=True)
+            for better, worse, margin in pairs
+        ],
+        together,
+        alike,
+    )
 
 
-def _orders(group: Sequence[Ranking], index: Mapping[str, int], *, ties: bool) -> tuple[Order, ...]:
-    """The rankings of one prompt with an equal share each; without `ties`, those that hold an
-    order.
+def _orders(
+    group: Sequence[Ranking], index: Mapping[str, int], weights: Sequence[float], *, ties: bool
+) -> tuple[tuple[Order, ...], float]:
+    """The rankings of one prompt, each with its share, and what they weigh together; without
+    `ties`, those that hold an order.
     """
     found = []
-    for ranking in group:
+    for ranking, weight in zip(group, weights, strict=True):
         kept = (tuple(index[i] for i in tied if i in index) for tied in ranking.groups)
         groups = tuple(tied for tied in kept if tied)
         if len(groups) > 1 or (ties and groups and len(groups[0]) > 1):
-            found.append(groups)
-    return tuple(Order(groups, 1 / len(found)) for groups in found)
+            found.append((groups, weight))
+    together = sum(weight for _, weight in found)
+    return tuple(Order(groups, weight / together) for groups, weight in found), together
 
 
 def collate(
@@ -194,18 +259,28 @@ def collate(
         answers += element.responses
         margin = element.margin or (1,) * len(element.better)
         strict += [
-            (start + better, start + worse, weight, apart)
+            (start + better, start + worse, weight * element.share, apart)
             for better, worse, weight, apart in zip(
                 element.better, element.worse, element.weight, margin, strict=True
             )
         ]
         orders += [
-            Order(tuple(tuple(start + i for i in tied) for tied in order.groups), order.weight)
+            Order(
+                tuple(tuple(start + i for i in tied) for tied in order.groups),
+                order.weight * element.share,
+            )
             for order in element.all_orders()
         ]
     packs = pack(prompts, answers, pad_token_id, shared=shared and pays(prompts, answers))
     rankings = Rankings(_as_pairs(strict), _as_pairs(_all_pairs(orders)), _choices(orders))
-    return RankedBatch(tuple(packs), rankings, torch.tensor(positions))
+    return RankedBatch(
+        tuple(packs),
+        rankings,
+        torch.tensor(positions),
+        torch.tensor([n for n, element in enumerate(batch) for _ in element.responses]),
+        tuple(element.prompt_id for element in batch),
+        tuple(element.share for element in batch),
+    )
 
 
 def _all_pairs(orders: Iterable[Order]) -> Iterator[tuple[int, int, float, int]]:

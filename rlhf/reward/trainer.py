@@ -14,6 +14,7 @@ from rlhf.models.loading import (
     add_adapters,
     load_scorer,
     load_tokenizer,
+    pad_apart_from_eos,
     pad_token_id,
     save_whole,
     score_head,
@@ -21,10 +22,13 @@ from rlhf.models.loading import (
 from rlhf.models.lora import LoraSettings
 from rlhf.models.packing import per_response, shares_prefix
 from rlhf.models.training import CHECKPOINTING, QuietTrainer, fit
+from rlhf.reward.ensemble import ALONE, Ensemble
+from rlhf.reward.heads import bootstrap_weight, widen
 from rlhf.reward.losses import ranking_loss
+from rlhf.reward.normalisation import References, normalise, normalise_heads
 from rlhf.reward.objective import Objective
 from rlhf.reward.rankings import RankedBatch, RankedPrompt, collate
-from rlhf.reward.scorer import SCALE, SHIFT, Scorer, score_rows
+from rlhf.reward.scorer import member_rows, score_rows
 
 BRADLEY_TERRY = Objective()
 LOG_NU = "log_nu"
@@ -59,7 +63,7 @@ class RewardArguments(TrainingArguments):
 
 class RankedDataset(torch.utils.data.Dataset[tuple[RankedPrompt, range]]):
     """Ranked prompts, each with the positions of its responses among all responses of the data
-    set. Raises ValueError where there is none.
+    set. Raises ValueError where there is none, and for a weight that is no number.
     """
 
     def __init__(self, ranked: Sequence[RankedPrompt]) -> None:
@@ -67,6 +71,13 @@ class RankedDataset(torch.utils.data.Dataset[tuple[RankedPrompt, range]]):
             raise ValueError(
                 "no ranking of the train split has a strict pair: there is nothing to learn from"
             )
+        for one in ranked:
+            for weight in (one.share, *one.weight, *(order.weight for order in one.orders)):
+                if not (math.isfinite(weight) and weight >= 0):
+                    raise ValueError(
+                        f"a ranking of {one.prompt_id} has the weight {weight}: it must be a "
+                        "number, 0 or more"
+                    )
         self.ranked = ranked
         self.starts = [0]
         for one in ranked:
@@ -136,17 +147,56 @@ class RankedTrainer(QuietTrainer):
     ) -> Any:
         batch: RankedBatch = inputs["batch"].to(self.args.device)
         scores = self.scores(model, batch)
-        loss = ranking_loss(scores, batch.rankings, self.objective, self.log_nu())
+        loss = self.loss(scores, batch)
         return (loss, {"scores": scores}) if return_outputs else loss
+
+    def loss(self, scores: torch.Tensor, batch: RankedBatch) -> torch.Tensor:
+        """The sum over prompts of share times loss, by the number of prompts: so that batches that
+        are accumulated are one batch.
+        """
+        loss = ranking_loss(scores, batch.rankings, self.objective, self.log_nu())
+        return loss if batch.share == 1 else loss * batch.share
 
 
 class RewardTrainer(RankedTrainer):
     """A ranking loss on the scores of a reward model; with ties in it, nu is learned beside the
-    head where the objective gives none.
+    head where the objective gives none. With several `members`, each head has a loss of its own,
+    in which every prompt weighs what the bootstrap drew for it.
     """
 
+    def __init__(self, *, members: int = 1, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.members = members
+
     def scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
-        return per_response(score_rows, model, batch.packs)
+        """One number per response, (N,): with several heads, their mean."""
+        if self.members == 1:
+            return per_response(score_rows, model, batch.packs)
+        return self.member_scores(model, batch).mean(1)
+
+    def member_scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
+        """What each head gives each response, (N, M)."""
+        return per_response(member_rows, model, batch.packs)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        if self.members == 1:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        batch: RankedBatch = inputs["batch"].to(self.args.device)
+        scores = self.member_scores(model, batch)
+        losses = [self.loss(scores[:, m], self._drawn(batch, m)) for m in range(self.members)]
+        loss = torch.stack(losses).mean()
+        return (loss, {"scores": scores.mean(1)}) if return_outputs else loss
+
+    def _drawn(self, batch: RankedBatch, member: int) -> RankedBatch:
+        """The batch as this member learns from it."""
+        times = [bootstrap_weight(self.args.seed, one, member) for one in batch.prompt_ids]
+        return batch.weighed(times)
 
     def log_nu(self) -> torch.Tensor | None:
         learned = learned_log_nu(self.model)
@@ -170,15 +220,17 @@ class RewardTrainer(RankedTrainer):
 
     @torch.no_grad()
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Loss of the validation split, a mean over its prompts."""
+        """Loss of the validation split, a mean over its prompts, each as often as it counts."""
         model: Any = self.model
         model.eval()
         total = count = 0.0
         for inputs in self.get_eval_dataloader():
-            batch: RankedBatch = inputs["batch"]
+            batch: RankedBatch = inputs["batch"].to(self.args.device)
             pairs = batch.rankings.pairs if self.objective.ties else batch.rankings.strict
             prompts = float(pairs.weight.sum())
-            total += float(self.compute_loss(model, inputs)) * prompts
+            scores = self.scores(model, batch)
+            mean = ranking_loss(scores, batch.rankings, self.objective, self.log_nu())
+            total += float(mean) * prompts
             count += prompts
         metrics = {"eval_loss": total / count}
         self.log(dict(metrics))
@@ -211,7 +263,7 @@ class Trained:
 def train_reward(
     base: str | Path,
     train: Sequence[RankedPrompt],
-    references: Sequence[tuple[Sequence[int], Sequence[int]]],
+    references: References,
     output: Path,
     trainer_args: Json,
     *,
@@ -222,8 +274,10 @@ def train_reward(
     progress: Callable[[int, int], None],
     validation: Sequence[RankedPrompt] = (),
     objective: Objective = BRADLEY_TERRY,
+    ensemble: Ensemble = ALONE,
 ) -> Trained:
-    """Trains a reward model from `base` and saves it in `output`.
+    """Trains a reward model from `base` and saves it in `output`, with the heads of an ensemble
+    beside it (`rlhf.reward.seeds` trains whole models).
 
     `references` are (prompt, response) ids that shall score 0 on average with standard deviation
     1. `validation` decides when to stop where the arguments say so. Raises ValueError where there
@@ -237,7 +291,8 @@ def train_reward(
     tokenizer = load_tokenizer(base)
     pad = pad_token_id(tokenizer)
     model = load_scorer(base, pad, dtype)
-    init_head(model, seed)
+    assert ensemble.members == 1 or ensemble.kind == "heads"
+    widen(model, ensemble.members, seed)
     if objective.ties and objective.nu is None:
         score_head(model).register_parameter(LOG_NU, _first_log_nu(train))
     trained: Any = model if lora is None else add_adapters(model, lora, "SEQ_CLS")
@@ -249,6 +304,7 @@ def train_reward(
         eval_dataset=RankedDataset(validation) if stops else None,
         data_collator=collator,
         objective=objective,
+        members=ensemble.members,
         callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if stops else None,
     )
     fit(trainer, log=log, progress=progress)
@@ -257,7 +313,13 @@ def train_reward(
     plain: PreTrainedModel = trained if lora is None else trained.merge_and_unload()
     if hasattr(score_head(plain), LOG_NU):
         delattr(score_head(plain), LOG_NU)  # the saved model is plain
-    mean, std = normalise(plain, references, pad)
+    if ensemble.members == 1:
+        mean, std = normalise(plain, references, pad)
+    else:
+        mean, std, heads = normalise_heads(plain, ensemble, references, pad)
+        output.mkdir(parents=True, exist_ok=True)
+        heads.save(output)
+    pad_apart_from_eos(plain, tokenizer)
     save_whole(plain, tokenizer, output)
     return Trained(mean, std, nu, trainer.state.global_step, collator.shared)
 
@@ -274,44 +336,4 @@ def _first_log_nu(ranked: Sequence[RankedPrompt]) -> torch.nn.Parameter:
 
 def init_head(model: PreTrainedModel, seed: int) -> None:
     """Draws the score head from N(0, 1/(d+1)), its bias 0. Stiennon et al. (2020), appendix."""
-    head = score_head(model)
-    weight = head.weight
-    drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        weight.copy_(drawn / math.sqrt(weight.shape[1] + 1))
-        if head.bias is not None:
-            head.bias.zero_()
-
-
-def normalise(
-    model: PreTrainedModel,
-    references: Sequence[tuple[Sequence[int], Sequence[int]]],
-    pad_token_id: int,
-) -> tuple[float, float]:
-    """Folds the scale of the reference scores into the head; notes it and the mean in the config.
-
-    Returns that mean and the standard deviation. The order of scores stays, and so do the
-    probabilities of pairs, given the noted scale. Scores that are all alike are only shifted.
-    Raises ValueError without references, and for scores that
-    are not numbers.
-    """
-    if not references:
-        raise ValueError("no reference response to set the zero and the unit of the reward by")
-    setattr(model.config, SHIFT, 0.0)
-    prompts, responses = zip(*references, strict=True)
-    scores = torch.tensor(Scorer(model, pad_token_id).score(prompts, responses)).double()
-    mean, std = float(scores.mean()), float(scores.std(correction=0))
-    if not math.isfinite(std):
-        raise ValueError(
-            f"the reward model scores its reference responses {mean} on average: its training "
-            "diverged; lower trainer.learning_rate"
-        )
-    scale = std if std > 1e-6 else 1.0
-    with torch.no_grad():
-        head = score_head(model)
-        head.weight.div_(scale)
-        if head.bias is not None:
-            head.bias.div_(scale)
-    setattr(model.config, SHIFT, mean / scale)
-    setattr(model.config, SCALE, scale)
-    return mean, std
+    widen(model, 1, seed)

@@ -97,3 +97,25 @@ def test_an_unknown_prompt_or_response_is_named() -> None:
         list(preferences_from([ranking([[0], [1]])], {}, BY_ID))
     with pytest.raises(ValueError, match=IDS[0]):
         list(preferences_from([ranking([[0], [1]])], {PROMPT.id: PROMPT}, {}))
+
+
+def test_a_ranking_has_its_part_by_the_weight_of_its_labeler() -> None:
+    rankings = [ranking([[0], [1]], "ada"), ranking([[1], [0]], "bob"), ranking([[0], [2]], "cy")]
+
+    def weights(labelers: dict[str, float]) -> dict[str, float]:
+        made = preferences_from(rankings, {PROMPT.id: PROMPT}, BY_ID, labelers)
+        names = {one.id: one.labeler_id for one in rankings}
+        return {names[pair.ranking_id]: pair.weight for pair in made}
+
+    assert weights({}) == pytest.approx({"ada": 1 / 3, "bob": 1 / 3, "cy": 1 / 3})
+    # Together they weigh more than one ranking: the prompt counts once.
+    assert weights({"ada": 0.9, "bob": 0.1}) == pytest.approx({"ada": 0.45, "bob": 0.05, "cy": 0.5})
+    # Together they weigh less than one: so does the prompt. Who weighs nothing says nothing.
+    assert weights({"ada": 0.3, "bob": 0.1, "cy": 0.0}) == pytest.approx({"ada": 0.3, "bob": 0.1})
+    assert weights({"ada": 0.0, "bob": 0.0, "cy": 0.0}) == {}
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -0.1])
+def test_a_weight_that_makes_no_sense_is_refused_by_name(weight: float) -> None:
+    with pytest.raises(ValueError, match="labeler ada has the weight"):
+        list(preferences_from([ranking([[0], [1]])], {PROMPT.id: PROMPT}, BY_ID, {"ada": weight}))

@@ -191,3 +191,11 @@ def test_manners_are_a_distribution_around_like_the_others() -> None:
         assert int(known.log_prior.argmax()) == 0
         assert known.leaning.shape == (5 + 12 * habits, habits)
         assert ((known.leaning != 0).sum(1) <= 1).all()
+
+
+def test_a_labeler_with_one_ranking_weighs_what_everybody_does() -> None:
+    made, words = crew_rankings(CAREFUL, 40, 3)
+    alone = replace(made[0], labeler_id="contrary-0", groups=made[0].groups[::-1])
+    found = reliability_by_agreement([*made, alone], words)
+    assert found["contrary-0"].comparisons == pytest.approx(3)
+    assert labeler_weights(found)["contrary-0"] == 1.0

@@ -127,6 +127,12 @@ CHANGES = {
     "label.guidelines": ("Rank.", "label"),
     "label.crew": ("{careful: 1}", "label"),
     "reward.trainer": ("{}", "reward"),
+    "reward.members": (4, "reward"),
+    "reward.ensemble": ("seeds", "reward"),
+    "reward.combine": ("minimum", "reward"),
+    "reward.caution": (0.5, "reward"),
+    "reward.labelers": ("alike", "preferences"),
+    "label.held_out_labelers": (0.2, "preferences"),
     "reward.loss": ("davidson", "reward"),
     "reward.margin": ("0.5", "reward"),
     "reward.label_smoothing": ("0.1", "reward"),
@@ -176,6 +182,10 @@ def test_every_field_changes_some_stage_or_is_known_to_be_read_elsewhere() -> No
             override += ["model.path=a/b", "labelers=imported", "label.store=x.db"]
         if key == "reward.nu":
             override += ["reward.loss=davidson"]
+        if key in {"reward.ensemble", "reward.combine", "reward.caution"}:
+            override += ["reward.members=3"]
+        if key == "reward.caution":
+            override += ["reward.combine=mean-minus-std"]
         changed = load_config(ROOT / "pipelines/configs/quickstart.yaml", override)
         assert by_name[stage].settings(changed) != by_name[stage].settings(base), key
 

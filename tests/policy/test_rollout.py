@@ -15,8 +15,8 @@ from rlhf.models.generation import Completion, Sampling, sample
 from rlhf.models.loading import score_head
 from rlhf.policy.advantages import kl_k1, kl_k3, policy_loss, token_rewards
 from rlhf.policy.rollout import PromptIds, Roller, Rollout, state_values
+from rlhf.reward.normalisation import normalise
 from rlhf.reward.scorer import Scorer
-from rlhf.reward.trainer import normalise
 
 BETA = 0.3
 PROMPTS = [

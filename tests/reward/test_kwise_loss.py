@@ -132,3 +132,25 @@ def test_a_batch_without_weight_is_refused(weight: list[float]) -> None:
     pairs = torch.tensor([[0, 1]] * len(weight), dtype=torch.long).reshape(-1, 2)
     with pytest.raises(ValueError, match="no pair with weight: every ranking in it is tied or em"):
         kwise_loss(torch.zeros(2), pairs[:, 0], pairs[:, 1], torch.tensor(weight))
+
+
+@settings(deadline=None)
+@given(numbers, st.lists(st.tuples(st.booleans(), st.floats(0.1, 1)), min_size=1, max_size=6))
+def test_several_votes_on_a_pair_are_one_soft_label(
+    gap: float, votes: list[tuple[bool, float]]
+) -> None:
+    """The mean over votes is the cross entropy with their (weighted) share: loss and gradient. So
+    disagreement needs no option of its own.
+    """
+    total = sum(weight for _, weight in votes)
+    share = sum(weight for first, weight in votes if first) / total
+    scores = torch.tensor([gap, 0.0], dtype=torch.float64, requires_grad=True)
+    pairs = [(0, 1) if first else (1, 0) for first, _ in votes]
+    hard = loss(scores, pairs, [weight for _, weight in votes])
+    soft = torch.nn.functional.binary_cross_entropy_with_logits(
+        scores[0] - scores[1], torch.tensor(share, dtype=torch.float64)
+    )
+    assert float(hard.detach()) == pytest.approx(float(soft.detach()), abs=1e-9)
+    (found,) = torch.autograd.grad(hard, scores)
+    (expected,) = torch.autograd.grad(soft, scores)
+    assert torch.allclose(found, expected, atol=1e-9)

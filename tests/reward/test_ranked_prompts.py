@@ -1,6 +1,7 @@
 """Rankings as training data: who counts how much, what is left out, what a batch looks like."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -37,7 +38,10 @@ def ranking(
 
 
 def grouped(
-    *rankings: Ranking, max_tokens: int = 200, responses: dict[str, Response] | None = None
+    *rankings: Ranking,
+    max_tokens: int = 200,
+    responses: dict[str, Response] | None = None,
+    labelers: dict[str, float] | None = None,
 ) -> tuple[list[RankedPrompt], Dropped]:
     return ranked_prompts(
         rankings,
@@ -45,6 +49,7 @@ def grouped(
         responses or BY_ID,
         tokenizer(),
         max_tokens=max_tokens,
+        labelers=labelers,
     )
 
 
@@ -268,3 +273,84 @@ def test_a_long_conversation_loses_its_oldest_messages_first() -> None:
     )
     assert list(one.prompt) == last
     assert dropped == Dropped(prompts_cut=1)
+
+
+def test_a_ranking_has_its_part_by_the_weight_of_its_labeler() -> None:
+    rankings = [
+        ranking(PROMPTS[0], "ann", [2], [0], [1]),
+        ranking(PROMPTS[0], "bob", [1], [2]),
+        ranking(PROMPTS[0], "cy", [1], [3]),
+        ranking(PROMPTS[1], "bob", [0], [1]),
+        ranking(PROMPTS[1], "cy", [0, 1]),
+    ]
+    made, dropped = grouped(*rankings, labelers={"ann": 0.9, "bob": 0.3, "cy": 0.0})
+    first, second = sorted(made, key=lambda one: len(one.better), reverse=True)
+    # ann: three pairs share 0.9 of 1.2; bob: one pair of 0.3 of 1.2
+    assert votes(first) == pytest.approx({(2, 0): 0.25, (2, 1): 0.25, (0, 1): 0.25, (1, 2): 0.25})
+    assert [order.weight for order in first.orders] == pytest.approx([0.75, 0.25])
+    assert (first.share, second.share) == (1.0, 0.3)
+    assert len(first.responses) == 3, "what only cy ranked is not read"
+    assert dropped == Dropped(rankings_without_weight=2)
+    batch = collate([first, second], range(5), PAD)
+    assert batch.share == pytest.approx(0.65)
+    for pairs in (batch.rankings.strict, batch.rankings.pairs, batch.rankings.choices):
+        assert float(pairs.weight.sum()) == pytest.approx(1.3)
+    nobody, dropped = grouped(*rankings[3:], labelers={"bob": 0.0, "cy": 0.0})
+    assert nobody == []
+    assert dropped == Dropped(rankings_without_weight=2, prompts_without_weight=1)
+    with pytest.raises(ValueError, match="labeler bob has the weight nan"):
+        grouped(*rankings, labelers={"bob": float("nan")})
+
+
+def test_responses_are_named() -> None:
+    (one,), _ = grouped(ranking(PROMPTS[0], "ann", [2], [0]))
+    for name, ids in zip(one.response_ids, one.responses, strict=True):
+        assert ids == tuple(response_ids(tokenizer(), BY_ID[name].text))
+
+
+def test_responses_without_a_token_and_pairs_of_the_same_tokens_are_counted() -> None:
+    prompt = PROMPTS[0]
+    cut = Response.of(prompt.id, "", finished=False)
+    ended = Response.of(prompt.id, "")
+    yes, again = (
+        Response.of(prompt.id, "Yes."),
+        replace(Response.of(prompt.id, "Yes. "), text="Yes."),
+    )
+    by_id = {one.id: one for one in (cut, ended, yes, again)}
+
+    def ranked(labeler: str, *order: Response) -> Ranking:
+        return Ranking.of(
+            prompt_id=prompt.id,
+            labeler_id=labeler,
+            groups=tuple((one.id,) for one in order),
+            shown=tuple(one.id for one in order),
+        )
+
+    (one,), dropped = grouped(ranked("ann", yes, again, ended, cut), responses=by_id)
+    # Left of six pairs: both before the empty one that was finished, whose only token is EOS.
+    assert sorted(zip(one.better, one.worse, one.weight, strict=True)) == [
+        (one.response_ids.index(better.id), one.response_ids.index(ended.id), 0.5)
+        for better in sorted((yes, again), key=lambda o: one.response_ids.index(o.id))
+    ]
+    assert one.responses[one.response_ids.index(ended.id)] == (EOS,)
+    assert dropped == Dropped(responses_empty=1, pairs_alike=1)
+    made, dropped = grouped(ranked("ann", yes, again), responses=by_id)
+    assert made == []
+    assert dropped == Dropped(rankings_without_pair=1, pairs_alike=1)
+
+
+def test_one_response_alone_gives_no_pair_and_a_response_cannot_be_ranked_twice() -> None:
+    yes = RESPONSES[PROMPTS[0].id, 0]
+    rated = Ranking.of(
+        prompt_id=PROMPTS[0].id,
+        labeler_id="ann",
+        groups=((yes.id,),),
+        shown=(yes.id,),
+        mode="rate",
+        details={"ratings": {yes.id: 3}},
+    )
+    assert grouped(rated) == ([], Dropped(rankings_without_pair=1))
+    with pytest.raises(ValueError, match="names a response twice"):
+        ranking(PROMPTS[0], "ann", [0], [0])
+    with pytest.raises(ValueError, match="at least two different responses"):
+        ranking(PROMPTS[0], "ann", [0])

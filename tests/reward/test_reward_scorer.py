@@ -1,6 +1,9 @@
 """The scorer: the last token's score, whatever stands around it; zero and unit of the reward."""
 
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,10 +11,12 @@ import torch
 from tiny_models import EOS, PAD, reward_model, save
 from transformers import AutoModelForSequenceClassification
 
+from rlhf.data.records import Message
 from rlhf.models.batching import make_rows
 from rlhf.models.loading import score_head
+from rlhf.reward.normalisation import normalise
 from rlhf.reward.scorer import Scorer, score_rows
-from rlhf.reward.trainer import init_head, normalise
+from rlhf.reward.trainer import init_head
 
 PROMPTS = [[5, 9, 11], [7], [4, 4, 8, 30, 21, 6], [12, 13], [5, 9, 11]]
 RESPONSES = [[6, 3, EOS], [9, 17, 20, 2, EOS], [EOS], [31, 8, 8, 8], [14, EOS]]
@@ -141,3 +146,59 @@ def test_head_is_drawn_from_its_own_seed_with_the_published_spread() -> None:
         assert torch.equal(score_head(model).weight, drawn[-1])
     spread = torch.cat(drawn).std()
     assert float(spread) == pytest.approx(1 / math.sqrt(33), rel=0.03)
+
+
+PLAIN = """
+import json, sys, torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+folder, rows = sys.argv[1], json.loads(sys.argv[2])
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+texts = [
+    tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    + answer + tokenizer.eos_token
+    for turns, answer in rows
+]
+found = []
+for side in ("left", "right"):
+    for size in (1, 8):
+        scores = []
+        for start in range(0, len(texts), size):
+            batch = tokenizer(
+                texts[start : start + size], padding=True, padding_side=side,
+                add_special_tokens=False, return_tensors="pt",
+            )
+            inputs = {k: batch[k] for k in ("input_ids", "attention_mask")}
+            with torch.no_grad():
+                scores += model(**inputs).logits[:, 0].tolist()
+        found.append(scores)
+assert not [name for name in sys.modules if name.split(".")[0] in {"rlhf", "pipelines"}]
+print(json.dumps(found))
+"""
+
+
+def test_the_saved_folder_gives_the_same_differences_without_our_code(tmp_path: Path) -> None:
+    model = reward_model(300, dtype=torch.float32)
+    normalise(model, PAIRS, PAD)
+    save(model, tmp_path / "model")
+    texts = ["Boil it.", "In water.", "", "No.", "I do not know.", "Red.", "Cherries.", "Ann."]
+    asked = [[{"role": "user", "content": f"Name {n * 'three '}fruits."}] for n in range(8)]
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            PLAIN,
+            str(tmp_path / "model"),
+            json.dumps(list(zip(asked, texts, strict=True))),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert ran.returncode == 0, ran.stderr
+    prompts = [[Message.from_json(turn) for turn in turns] for turns in asked]
+    ours = Scorer.load(tmp_path / "model").score_texts(prompts, texts)
+    expected = [one - ours[0] for one in ours]
+    assert max(map(abs, expected)) > 0.1
+    for scores in json.loads(ran.stdout):
+        assert [one - scores[0] for one in scores] == pytest.approx(expected, abs=1e-5)

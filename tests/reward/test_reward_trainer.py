@@ -1,7 +1,11 @@
 """Training a reward model: the gradient is the one defined, it learns, resumes, and is saved."""
 
+import copy
 import itertools
+import math
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +22,13 @@ from tiny_models import (
     quiet_arguments,
     reward_model,
     save,
+    tokenizer,
 )
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rlhf.data.identity import Json
 from rlhf.models.batching import make_rows
-from rlhf.models.loading import load_scorer, score_head
+from rlhf.models.loading import load_scorer, pad_apart_from_eos, score_head
 from rlhf.models.lora import LoraSettings
 from rlhf.models.training import fit
 from rlhf.reward.accuracy import measure, score_ranked
@@ -151,6 +157,25 @@ def test_accumulated_micro_batches_are_one_batch(
 ) -> None:
     found = one_step(tmp_path, MIXED, size, accumulation)
     assert torch.allclose(found, one_step(tmp_path, MIXED, 4, 1), atol=1e-7)
+
+
+@pytest.mark.parametrize(("size", "accumulation"), [(4, 1), (1, 4), (2, 2)])
+def test_a_prompt_counts_for_its_share_however_batches_are_cut(
+    tmp_path: Path, size: int, accumulation: int
+) -> None:
+    data = [replace(one, share=share) for one, share in zip(MIXED, (1, 0.25, 0.5, 1), strict=True)]
+    expected = by_definition(
+        [replace(one, weight=tuple(one.share * w for w in one.weight)) for one in data]
+    )
+    assert torch.allclose(one_step(tmp_path, data, size, accumulation), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -1.0])
+def test_a_weight_that_makes_no_sense_is_refused_by_name(weight: float) -> None:
+    with pytest.raises(ValueError, match="a ranking of a has the weight"):
+        RankedDataset([replace(MIXED[0], weight=(weight,))])
+    with pytest.raises(ValueError, match="a ranking of a has the weight"):
+        RankedDataset([replace(MIXED[0], orders=(Order(((0,), (1,)), weight),))])
 
 
 def toy(count: int = 24) -> list[RankedPrompt]:
@@ -370,3 +395,48 @@ def test_every_part_of_the_objective_changes_what_is_learned(
         return direction_of_head(tmp_path / "model")
 
     assert not torch.equal(learned(objective), learned(Objective()))
+
+
+def test_padding_that_is_eos_is_another_token_in_the_saved_folder(
+    tmp_path: Path, base: Path
+) -> None:
+    data = toy(8)
+    scores = {}
+    for pad in ("<pad>", "eos", "none"):
+        source = tmp_path / f"base-{pad}"
+        shutil.copytree(base, source)
+        made = AutoTokenizer.from_pretrained(source)
+        if pad != "<pad>":
+            made.pad_token = made.eos_token if pad == "eos" else None
+            made.save_pretrained(source)
+        train(tmp_path / pad, source, data, max_steps=2)
+        folder = tmp_path / pad / "model"
+        scorer = Scorer.load(folder)
+        scores[pad] = scorer.score([data[0].prompt] * 3, data[0].responses)
+        plain = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        pad_id = AutoTokenizer.from_pretrained(folder).pad_token_id
+        assert pad_id == plain.config.pad_token_id != EOS
+        rows = [[*data[0].prompt, *response] for response in data[0].responses]
+        width = max(map(len, rows))
+        padded = torch.tensor([[pad_id] * (width - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        with torch.no_grad():
+            logits = plain(input_ids=padded, attention_mask=mask).logits[:, 0]
+        assert (logits - scorer.shift).tolist() == pytest.approx(scores[pad], abs=1e-5)
+    assert scores["eos"] == scores["none"] == pytest.approx(scores["<pad>"], abs=1e-5)
+
+
+def test_where_eos_is_the_only_special_token_plain_tools_refuse_to_batch() -> None:
+    model, made = reward_model(), copy.deepcopy(tokenizer())
+    model.config.pad_token_id = EOS
+    made.pad_token = made.eos_token
+    alone = {EOS: made.added_tokens_decoder[EOS]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(made), "added_tokens_decoder", property(lambda _: alone))
+        pad_apart_from_eos(model, made)
+    assert model.config.pad_token_id is None
+    row = torch.tensor([[5, 9, EOS]])
+    expected = Scorer(model, EOS).score([(5, 9)], [(EOS,)])
+    assert model(input_ids=row).logits[:, 0].tolist() == pytest.approx(expected)
+    with pytest.raises(ValueError, match="batch sizes > 1 if no padding token"):
+        model(input_ids=row.repeat(2, 1))
