@@ -41,6 +41,7 @@ NO_TORCH = [
     "pipelines.cli",
     "pipelines.graph",
     "pipelines.runner",
+    "pipelines.commands.agreement",
     "pipelines.commands.run",
     "pipelines.commands.label",
     "pipelines.commands.store",
