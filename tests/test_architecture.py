@@ -113,3 +113,9 @@ assert "wandb" not in sys.modules
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_help_reads_no_config() -> None:
+    code = "import sys; import pipelines.cli; assert not {'pydantic', 'yaml'} & set(sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 0, ran.stderr
