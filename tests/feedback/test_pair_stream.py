@@ -2,12 +2,14 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_pairs import IDS, PROMPT
 
+from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_jsonl
 from rlhf.data.records import Prompt, Ranking, Response
 from rlhf.feedback.pairs import Voices, preferences_from, stream_pairs
@@ -20,10 +22,15 @@ def rankings_of_two_prompts() -> list[Ranking]:
     other = Prompt.of("Where is my refund?")
     replies = [Response.of(other.id, text).id for text in ("here", "there")]
 
-    def said(labeler: str, *groups: tuple[int, ...], **changes: object) -> Ranking:
+    def said(labeler: str, *groups: tuple[int, ...], **changes: Any) -> Ranking:
         shown = tuple(IDS[n] for n in sorted(n for group in groups for n in group) or (0, 1))
         ordered = tuple(tuple(IDS[n] for n in group) for group in groups)
-        named = {"prompt_id": PROMPT.id, "labeler_id": labeler, "groups": ordered, "shown": shown}
+        named: Json = {
+            "prompt_id": PROMPT.id,
+            "labeler_id": labeler,
+            "groups": ordered,
+            "shown": shown,
+        }
         return Ranking.of(**{**named, **changes})
 
     return [

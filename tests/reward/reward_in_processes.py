@@ -68,7 +68,10 @@ def steps(
             folder,
             remove_unused_columns=False,
             max_steps=STEPS,
-            learning_rate=1e-3,
+            optim="sgd",  # Adam would not see a gradient that is too large by a factor
+            learning_rate=0.02,
+            max_grad_norm=0.0,
+            lr_scheduler_type="constant",
             per_device_train_batch_size=size,
             gradient_accumulation_steps=accumulation,
         )
