@@ -17,6 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
+from typing import Any
 
 import torch
 
@@ -34,6 +35,9 @@ SHAPES = (
     Shape("k9_long_prompt", 9, 192, 48, prompts=2, trl_pairs=4),
 )
 LEARNED = Shape("accuracy", 4, 12, 12, prompts=8, trl_pairs=24)
+WARMUP = 0.25  # of the steps: a pretrained model under a random head, few steps to recover in
+RATES = (5e-4, 1e-3, 2e-3)
+TUNING_SEEDS = (100, 101)  # worths, texts and heads of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,11 @@ class Size:
     steps: int
     seeds: int
     learned_prompts: int
+    rates: tuple[float, ...]
 
 
-FULL = Size(rounds=5, steps=4, seeds=4, learned_prompts=384)
-QUICK = Size(rounds=3, steps=2, seeds=1, learned_prompts=192)
+FULL = Size(rounds=5, steps=4, seeds=4, learned_prompts=384, rates=RATES)
+QUICK = Size(rounds=3, steps=2, seeds=1, learned_prompts=192, rates=RATES[1:2])
 
 
 def main() -> None:
@@ -96,29 +101,30 @@ def speed(folder: Path, shape: Shape, size: Size) -> Json:
 
 
 def accuracy(folder: Path, size: Size) -> Json:
-    """Share of the pairs of unseen prompts in the true order, ours minus TRL's, over seeds.
+    """Share of the pairs of unseen prompts in the true order, ours minus TRL's, over seeds; each at
+    the learning rate that is best for it on validation prompts of other seeds.
 
     At equal pairs and steps TRL's shuffled pairs bring each response into K - 1 steps of its epoch,
     ours into one. So two more rows: TRL given the pairs of the same rankings in each step as ours,
-    and ours for K - 1 epochs.
+    at our rate, and ours for K - 1 epochs.
     """
     shares: dict[str, list[float]] = {}
     epochs = LEARNED.responses - 1
+    rates = {name: tuned(name, folder, size) for name in TRAINERS}
+    in_order: Json = {"train_sampling_strategy": "sequential", "learning_rate": rates["ours"]}
     for seed in range(size.seeds):
-        seen = rankings(LEARNED, size.learned_prompts, seed=seed, noise=0.2)
-        unseen = rankings(LEARNED, 256, seed=seed, part="unseen")
         runs: dict[str, tuple[str, Json]] = {
-            "ours": ("ours", {}),
-            "trl": ("trl", {}),
-            "ours, in order": ("ours", {"train_sampling_strategy": "sequential"}),
-            "trl, in order": ("trl", {"train_sampling_strategy": "sequential"}),
-            f"ours, {epochs} epochs": ("ours", {"num_train_epochs": epochs}),
+            "ours": ("ours", {"learning_rate": rates["ours"]}),
+            "trl": ("trl", {"learning_rate": rates["trl"]}),
+            "ours, in order": ("ours", in_order),
+            "trl, in order": ("trl", in_order),
+            f"ours, {epochs} epochs": (
+                "ours",
+                {"num_train_epochs": epochs, "learning_rate": rates["ours"]},
+            ),
         }
         for label, (name, changes) in runs.items():
-            settings = {"learning_rate": 5e-4, **changes}
-            model, seconds, _ = train(name, folder, LEARNED, seen, seed=seed, **settings)
-            scorer = Scorer(model, 0)
-            share = pair_accuracy(unseen, score_ranked(scorer, unseen)).value
+            share, seconds = learned(name, folder, size, seed=seed, part="unseen", **changes)
             shares.setdefault(label, []).append(share)
             print(f"{label:16} {seconds:7.2f} s   accuracy {share:.3f}", flush=True)
 
@@ -131,10 +137,37 @@ def accuracy(folder: Path, size: Size) -> Json:
         "accuracy_delta_same_visits": delta(f"ours, {epochs} epochs", "trl"),
     }
     return {
+        **{f"learning_rate_{name}": rate for name, rate in rates.items()},
         "accuracy_trl": round(fmean(shares["trl"]), 4),
         **{name: round(fmean(deltas), 4) for name, deltas in found.items()},
         **{f"{name}_by_seed": deltas for name, deltas in found.items()},
     }
+
+
+def tuned(name: str, folder: Path, size: Size) -> float:
+    """The learning rate of the shared grid at which a trainer does best on validation prompts."""
+    means = {}
+    for rate in size.rates:
+        found = [
+            learned(name, folder, size, seed=seed, part="validation", learning_rate=rate)[0]
+            for seed in TUNING_SEEDS
+        ]
+        means[rate] = fmean(found)
+        print(f"{name:5} at {rate:.0e}: {means[rate]:.3f} on validation prompts", flush=True)
+    return max(means, key=lambda rate: means[rate])
+
+
+def learned(
+    name: str, folder: Path, size: Size, *, seed: int, part: str, **changes: Any
+) -> tuple[float, float]:
+    """Accuracy on the prompts of this part after a training, and its seconds."""
+    seen = rankings(LEARNED, size.learned_prompts, seed=seed, noise=0.2)
+    others = rankings(LEARNED, 256, seed=seed, part=part)
+    epochs = changes.get("num_train_epochs", 1)
+    steps = epochs * size.learned_prompts // LEARNED.prompts
+    settings: Json = {"warmup_steps": round(WARMUP * steps), **changes}
+    model, seconds, _ = train(name, folder, LEARNED, seen, seed=seed, **settings)
+    return pair_accuracy(others, score_ranked(Scorer(model, 0), others)).value, seconds
 
 
 def memory(folder: Path, threads: int) -> Json:

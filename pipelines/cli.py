@@ -160,6 +160,27 @@ def import_file(
 
 
 @app.command()
+def agreement(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE|FILE",
+            help="A path or database URL of rankings; or a .json or .jsonl file with a column "
+            "for each annotator, or of our rankings.",
+        ),
+    ],
+    campaign: Annotated[
+        str | None, typer.Option(help="Which campaign of a store, where there are several.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """How far labelers agree: with and without ties, beyond chance, and each of them."""
+    from pipelines.commands.agreement import agreement_command
+
+    agreement_command(source, campaign=campaign, as_json=as_json)
+
+
+@app.command()
 def sync(folder: RunFolder) -> None:
     """Upload a run's offline W&B logs."""
     from pipelines.commands.status import sync_command

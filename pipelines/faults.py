@@ -10,8 +10,6 @@ from pathlib import Path
 
 import typer
 
-from pipelines.stage import WaitingForPeopleError
-
 OURS = tuple(
     str(Path(__file__).resolve().parents[1] / name)
     for name in ("rlhf", "pipelines", "labeling_app")
@@ -44,15 +42,15 @@ def guarded(app: Callable[[], None]) -> int:
         if ended.code == INTERRUPTED:  # typer turns Ctrl-C into this
             _say("stopped; the same command goes on from here")
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except WaitingForPeopleError as waiting:
-        typer.secho(f"Waiting for people: {waiting}", err=True, fg="yellow")
-        return ExitCode.WAITING
     except Exception as error:  # noqa: BLE001 - the one place where anything may arrive
         return _explain(error)
     return ExitCode.DONE
 
 
 def _explain(error: Exception) -> ExitCode:
+    if _waits_for_people(error):
+        typer.secho(f"Waiting for people: {error}", err=True, fg="yellow")
+        return ExitCode.WAITING
     if _disk_is_full(error):
         filename = getattr(error, "filename", None)
         where = f" at {filename}" if filename else ""
@@ -72,6 +70,12 @@ def _explain(error: Exception) -> ExitCode:
     _say(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     _say(f"This was not expected; the details are in {_write_details(error)}.")
     return ExitCode.UNEXPECTED
+
+
+def _waits_for_people(error: Exception) -> bool:
+    from pipelines.stage import WaitingForPeopleError  # here: `rlhf --help` needs no config
+
+    return isinstance(error, WaitingForPeopleError)
 
 
 def _store_failed(error: Exception) -> bool:

@@ -41,6 +41,7 @@ NO_TORCH = [
     "pipelines.cli",
     "pipelines.graph",
     "pipelines.runner",
+    "pipelines.commands.agreement",
     "pipelines.commands.run",
     "pipelines.commands.label",
     "pipelines.commands.store",
@@ -111,5 +112,11 @@ for name in {NO_TORCH!r}:
     assert not heavy, (name, heavy)
 assert "wandb" not in sys.modules
 """
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_help_reads_no_config() -> None:
+    code = "import sys; import pipelines.cli; assert not {'pydantic', 'yaml'} & set(sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert ran.returncode == 0, ran.stderr

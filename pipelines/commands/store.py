@@ -70,7 +70,7 @@ def export_command(
     if plain and form == "rankings":
         raise ValueError("--plain goes with `--as preferences` or `--as datasets`")
     with _opened(address) as store:
-        chosen = _campaign(store, campaign)
+        chosen = campaign_named(store, campaign)
         if form == "rankings":
             with store.database.reading() as db:
                 written = write_snapshot(db, chosen, to)
@@ -128,7 +128,8 @@ def _opened(address: str) -> Store:
     return Store(address)
 
 
-def _campaign(store: Store, name: str | None) -> Campaign:
+def campaign_named(store: Store, name: str | None) -> Campaign:
+    """The campaign of this name, or the only one. Raises ValueError where that leaves a choice."""
     if name is not None:
         return store.campaign(name)
     held = store.campaigns()

@@ -1,6 +1,6 @@
 """How far labelers agree, with intervals that know that pairs of one prompt go together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 
@@ -30,6 +30,18 @@ class Agreement:
     pairs_strict: int
     pairs: int
     prompts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Majority:
+    """How many pairs have a majority for the response listed first, for the one listed second, for
+    a tie, and for none of these.
+    """
+
+    first: int
+    second: int
+    tie: int
+    none: int
 
 
 def pair_agreement(rankings: Iterable[Judged], *, seed: int = 0) -> Agreement:
@@ -68,17 +80,15 @@ def agreement_ceiling(strict: float) -> float:
     return (1 + sqrt(2 * strict - 1)) / 2 if strict >= 0.5 else 0.5
 
 
-def cohen_kappa(first: Sequence[int], second: Sequence[int]) -> float:
-    """Cohen's kappa of two labelers over the same cases; nan where both only ever say one thing.
-
-    Raises ValueError where the two have different lengths or there is no case.
+def majority_labels(verdicts: Verdicts) -> Majority:
+    """The verdict of more than half of its labelers, of each pair that two or more judged (each
+    labeler judged a pair once).
     """
-    if len(first) != len(second) or not first:
-        raise ValueError(f"kappa needs the same cases twice, got {len(first)} and {len(second)}")
-    one, two = np.asarray(first), np.asarray(second)
-    observed = float(np.mean(one == two))
-    chance = sum(float(np.mean(one == v) * np.mean(two == v)) for v in np.union1d(one, two))
-    return (observed - chance) / (1 - chance) if chance < 1 else float("nan")
+    votes = votes_on_pairs(verdicts)
+    number = votes.sum(1)
+    votes, number = votes[number > 1], number[number > 1]
+    second, tie, first = (2 * votes > number[:, None]).sum(0).tolist()
+    return Majority(first, second, tie, len(votes) - first - second - tie)
 
 
 def alike_by_prompt(verdicts: Verdicts) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Agreement beyond chance: Krippendorff's alpha, and Kendall's tau-b between labelers.
+"""Agreement beyond chance: Krippendorff's alpha, Cohen's kappa and Kendall's tau-b.
 
 Two alphas, because they answer different questions. Nominal over verdicts on pairs (win, tie,
 loss) is pair agreement with ties, less what chance would give; it takes lists of any length and is
@@ -7,8 +7,9 @@ last weighs more than two neighbours swapped; it compares campaigns whose lists 
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import sqrt
 from typing import Literal
 
@@ -31,6 +32,16 @@ class Coefficient:
     value: float | None
     interval: Interval | None
     prompts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kappa:
+    """Cohen's kappa of two labelers over the `pairs` that both judged."""
+
+    first: str
+    second: str
+    pairs: int
+    coefficient: Coefficient
 
 
 def alpha_over_pairs(verdicts: Verdicts) -> Coefficient:
@@ -98,15 +109,59 @@ def krippendorff_alpha(
     coincidences = np.zeros((parts, counts.shape[1], counts.shape[1]))
     for part in range(parts):
         coincidences[part] = _coincidences(counts[prompts % parts == part])
-    whole = coincidences.sum(axis=0)
-    value = _alpha_of(whole, level)
-    if value is None or parts < 3:
-        return Coefficient(value, None, len(kept))
-    without = [_alpha_of(whole - part, level) for part in coincidences]
+    return _jackknifed(coincidences, lambda whole: _alpha_of(whole, level), len(kept))
+
+
+def _jackknifed(
+    tables: Floats, value_of: Callable[[Floats], float | None], prompts: int
+) -> Coefficient:
+    """The coefficient of the sum of `tables` (parts, values, values), with an interval by leaving
+    out each part in turn.
+    """
+    whole = tables.sum(axis=0)
+    value = value_of(whole)
+    if value is None or len(tables) < 3:
+        return Coefficient(value, None, prompts)
+    without = [value_of(whole - part) for part in tables]
     held = np.array([one for one in without if one is not None])
     spread = sqrt((len(held) - 1) / len(held) * float(((held - held.mean()) ** 2).sum()))
     reach = float(student(len(held) - 1) * spread)
-    return Coefficient(value, (value - reach, min(1.0, value + reach)), len(kept))
+    return Coefficient(value, (value - reach, min(1.0, value + reach)), prompts)
+
+
+def kappas(verdicts: Verdicts) -> list[Kappa]:
+    """Cohen's kappa over verdicts of win, tie and loss, of each two labelers with a pair in common,
+    in the order of their ids (each labeler judged a pair once).
+
+    What chance would give depends on which of two responses is called the first: `verdicts` should
+    hold them in a direction that no vote decides.
+    """
+    by_labeler = {
+        name: verdicts.where(verdicts.labelers == code)
+        for code, name in enumerate(verdicts.labeler_ids)
+    }
+    found = []
+    for first, second in combinations(sorted(by_labeler), 2):
+        one, two = by_labeler[first], by_labeler[second]
+        _, ones, twos = np.intersect1d(
+            one.pairs, two.pairs, assume_unique=True, return_indices=True
+        )
+        if not len(ones):
+            continue
+        kept, prompts = np.unique(one.prompts[ones], return_inverse=True)
+        parts = min(PARTS, len(kept))
+        tables = np.zeros((parts, 3, 3))
+        said = (prompts % parts, one.signs[ones] + 1, two.signs[twos] + 1)
+        np.add.at(tables, said, 1)
+        found.append(Kappa(first, second, len(ones), _jackknifed(tables, _kappa_of, len(kept))))
+    return found
+
+
+def _kappa_of(table: Floats) -> float | None:
+    """Cohen's kappa of a (values, values) table of cases; None where one value is all there is."""
+    total = table.sum()
+    chance = float(table.sum(0) @ table.sum(1)) / total**2
+    return float((np.trace(table) / total - chance) / (1 - chance)) if chance < 1 else None
 
 
 def _coincidences(counts: Floats) -> Floats:

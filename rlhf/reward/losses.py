@@ -110,6 +110,13 @@ def ranking_loss(
     return loss
 
 
+def weight_of(rankings: Rankings, objective: Objective) -> torch.Tensor:
+    """The weight over which `ranking_loss` takes its mean, a scalar."""
+    if objective.loss == "plackett-luce":
+        return rankings.choices.weight.sum()
+    return (rankings.pairs if objective.ties else rankings.strict).weight.sum()
+
+
 def kwise_loss(
     scores: torch.Tensor,
     better: torch.Tensor,

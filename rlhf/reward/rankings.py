@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from statistics import fmean
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -81,8 +80,7 @@ class Dropped:
 class RankedBatch:
     """N responses, packed, and their rankings as indices into them; the weights of a prompt sum to
     its share. `positions` (N,) are the places of the responses in the whole data set, on the CPU.
-    `owners` (N,) is the number of the prompt of each response, `prompt_ids` and `shares` say which
-    prompts those are and how much each counts.
+    `owners` (N,) is the number of the prompt of each response, `prompt_ids` are those prompts.
     """
 
     packs: tuple[Pack, ...]
@@ -90,21 +88,11 @@ class RankedBatch:
     positions: torch.Tensor
     owners: torch.Tensor
     prompt_ids: tuple[str, ...]
-    shares: tuple[float, ...]
 
-    @property
-    def share(self) -> float:
-        """How much a prompt counts, on average."""
-        return fmean(self.shares)
-
-    def weighed(self, times: Sequence[float]) -> "RankedBatch":
-        """The batch with each prompt counting so many times as much."""
+    def weighed(self, times: Sequence[float]) -> Rankings:
+        """The rankings with each prompt counting so many times as much."""
         per_prompt = torch.tensor(times, device=self.owners.device)
-        return replace(
-            self,
-            rankings=self.rankings.weighed(per_prompt[self.owners]),
-            shares=tuple(share * more for share, more in zip(self.shares, times, strict=True)),
-        )
+        return self.rankings.weighed(per_prompt[self.owners])
 
     def to(self, device: torch.device) -> "RankedBatch":
         """On `device`, but for the positions: they index what stays on the CPU."""
@@ -279,7 +267,6 @@ def collate(
         torch.tensor(positions),
         torch.tensor([n for n, element in enumerate(batch) for _ in element.responses]),
         tuple(element.prompt_id for element in batch),
-        tuple(element.share for element in batch),
     )
 
 

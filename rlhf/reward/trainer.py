@@ -21,10 +21,11 @@ from rlhf.models.loading import (
 )
 from rlhf.models.lora import LoraSettings
 from rlhf.models.packing import per_response, shares_prefix
+from rlhf.models.parallel import as_forward
 from rlhf.models.training import CHECKPOINTING, QuietTrainer, fit
 from rlhf.reward.ensemble import ALONE, Ensemble
 from rlhf.reward.heads import bootstrap_weight, widen
-from rlhf.reward.losses import ranking_loss
+from rlhf.reward.losses import Rankings, ranking_loss, weight_of
 from rlhf.reward.normalisation import References, normalise, normalise_heads
 from rlhf.reward.objective import Objective
 from rlhf.reward.rankings import RankedBatch, RankedPrompt, collate
@@ -123,11 +124,11 @@ class RankedTrainer(QuietTrainer):
     loss. What a response is worth is for the kinds below to say.
     """
 
-    model_accepts_loss_kwargs = False
-
     def __init__(self, *, objective: Objective = BRADLEY_TERRY, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.objective: Objective = objective
+        # The loss is this batch's share of its optimizer step: nothing is left to divide.
+        self.model_accepts_loss_kwargs = True
 
     def scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
         """One number per response of the batch, (N,)."""
@@ -143,19 +144,33 @@ class RankedTrainer(QuietTrainer):
         model: Any,
         inputs: dict[str, Any],
         return_outputs: bool = False,
-        num_items_in_batch: Any = None,  # noqa: ARG002
+        num_items_in_batch: Any = None,
     ) -> Any:
         batch: RankedBatch = inputs["batch"].to(self.args.device)
-        scores = self.scores(model, batch)
-        loss = self.loss(scores, batch)
+        found = as_forward(model, self._loss_and_scores, batch)
+        loss, scores = found[0], found[1:]
+        if num_items_in_batch is not None:
+            share = weight_of(batch.rankings, self.objective) / num_items_in_batch
+            loss = loss * share * self.args.world_size  # gradients are averaged over processes
         return (loss, {"scores": scores}) if return_outputs else loss
 
-    def loss(self, scores: torch.Tensor, batch: RankedBatch) -> torch.Tensor:
-        """The sum over prompts of share times loss, by the number of prompts: so that batches that
-        are accumulated are one batch.
+    def _loss_and_scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
+        """The loss, then the scores, (1 + N,): all that reads a weight (nu too) is to be seen by
+        what averages gradients over processes.
         """
-        loss = ranking_loss(scores, batch.rankings, self.objective, self.log_nu())
-        return loss if batch.share == 1 else loss * batch.share
+        scores = self.scores(model, batch)
+        return torch.cat([self.loss(scores, batch.rankings)[None].to(scores), scores])
+
+    def loss(self, scores: torch.Tensor, rankings: Rankings) -> torch.Tensor:
+        """The objective, a mean over the weight of `rankings`."""
+        return ranking_loss(scores, rankings, self.objective, self.log_nu())
+
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict[str, RankedBatch]], device: torch.device
+    ) -> torch.Tensor:
+        """The weight of an optimizer step: of all its micro-batches, in all processes."""
+        own = [weight_of(one["batch"].rankings, self.objective) for one in batch_samples]
+        return self.accelerator.reduce(torch.stack(own).sum().to(device), "sum")  # type: ignore[no-any-return]
 
 
 class RewardTrainer(RankedTrainer):
@@ -178,23 +193,20 @@ class RewardTrainer(RankedTrainer):
         """What each head gives each response, (N, M)."""
         return per_response(member_rows, model, batch.packs)
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Any:
+    def _loss_and_scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
         if self.members == 1:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        batch: RankedBatch = inputs["batch"].to(self.args.device)
+            return super()._loss_and_scores(model, batch)
         scores = self.member_scores(model, batch)
-        losses = [self.loss(scores[:, m], self._drawn(batch, m)) for m in range(self.members)]
-        loss = torch.stack(losses).mean()
-        return (loss, {"scores": scores.mean(1)}) if return_outputs else loss
+        whole = weight_of(batch.rankings, self.objective)
+        losses = []
+        for member in range(self.members):
+            drawn = self._drawn(batch, member)
+            share = weight_of(drawn, self.objective) / whole
+            losses.append(self.loss(scores[:, member], drawn) * share)
+        return torch.cat([torch.stack(losses).mean()[None].to(scores), scores.mean(1)])
 
-    def _drawn(self, batch: RankedBatch, member: int) -> RankedBatch:
-        """The batch as this member learns from it."""
+    def _drawn(self, batch: RankedBatch, member: int) -> Rankings:
+        """The rankings as this member learns from them."""
         times = [bootstrap_weight(self.args.seed, one, member) for one in batch.prompt_ids]
         return batch.weighed(times)
 
@@ -223,15 +235,21 @@ class RewardTrainer(RankedTrainer):
         """Loss of the validation split, a mean over its prompts, each as often as it counts."""
         model: Any = self.model
         model.eval()
-        total = count = 0.0
-        for inputs in self.get_eval_dataloader():
+        data: Any = self.eval_dataset
+        # The Trainer's own loader would give processes some prompts twice, to end them together.
+        own = range(self.args.process_index, len(data), self.args.world_size)
+        loader: Any = torch.utils.data.DataLoader(
+            torch.utils.data.Subset(data, own),
+            self.args.eval_batch_size,
+            collate_fn=self.data_collator,
+        )
+        sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        for inputs in loader:
             batch: RankedBatch = inputs["batch"].to(self.args.device)
-            pairs = batch.rankings.pairs if self.objective.ties else batch.rankings.strict
-            prompts = float(pairs.weight.sum())
-            scores = self.scores(model, batch)
-            mean = ranking_loss(scores, batch.rankings, self.objective, self.log_nu())
-            total += float(mean) * prompts
-            count += prompts
+            weight = weight_of(batch.rankings, self.objective).double()
+            loss = self.loss(self.scores(model, batch), batch.rankings).double()
+            sums += torch.stack([loss * weight, weight])
+        total, count = self.accelerator.reduce(sums, "sum").tolist()
         metrics = {"eval_loss": total / count}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(
@@ -315,12 +333,15 @@ def train_reward(
         delattr(score_head(plain), LOG_NU)  # the saved model is plain
     if ensemble.members == 1:
         mean, std = normalise(plain, references, pad)
+        heads = None
     else:
         mean, std, heads = normalise_heads(plain, ensemble, references, pad)
-        output.mkdir(parents=True, exist_ok=True)
-        heads.save(output)
-    pad_apart_from_eos(plain, tokenizer)
-    save_whole(plain, tokenizer, output)
+    if trainer.is_world_process_zero():
+        pad_apart_from_eos(plain, tokenizer)
+        save_whole(plain, tokenizer, output)
+        if heads is not None:
+            heads.save(output)
+    trainer.accelerator.wait_for_everyone()
     return Trained(mean, std, nu, trainer.state.global_step, collator.shared)
 
 

@@ -1,11 +1,7 @@
-"""Agreement: hand-worked shares, kappa against published figures, intervals that cover."""
+"""Agreement: hand-worked shares, what loops count, intervals that cover."""
 
-import json
-import math
-import os
 import random
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,17 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlhf.data.records import Prompt, Ranking, Response
-from rlhf.feedback.agreement import (
-    agreement_ceiling,
-    agreement_over,
-    cohen_kappa,
-    pair_agreement,
-)
+from rlhf.feedback.agreement import agreement_ceiling, agreement_over, pair_agreement
 from rlhf.feedback.verdicts import verdicts_of
-
-SHARED = Path(
-    os.environ.get("RLHF_SHARED_DATA", Path(__file__).parents[2].parent / "shared" / "data")
-)
 
 
 def ranking(labeler: str, *groups: str, question: str = "Which colour?") -> Ranking:
@@ -99,27 +86,6 @@ def test_simulated_votes_reach_the_ceiling() -> None:
     found = pair_agreement(made)
     assert found.strict is not None
     assert agreement_ceiling(found.strict) == pytest.approx(right / 800, abs=0.03)
-
-
-def test_kappa_worked_by_hand() -> None:
-    # 3 of 5 alike; by chance (3/5)(3/5) + (2/5)(2/5) = 13/25.
-    assert cohen_kappa([1, 1, 1, 0, 0], [1, 1, 0, 0, 1]) == pytest.approx(
-        (3 / 5 - 13 / 25) / (1 - 13 / 25)
-    )
-    assert cohen_kappa([1, 2], [2, 1]) == pytest.approx(-1.0)
-    assert math.isnan(cohen_kappa([1, 1], [1, 1]))
-    with pytest.raises(ValueError, match="2 and 1"):
-        cohen_kappa([1, 2], [1])
-
-
-def test_kappa_equals_the_published_figures() -> None:
-    path = SHARED / "pandalm" / "testset-v1.json"
-    if not path.exists():
-        pytest.skip(f"the published annotations are not at {path}")
-    rows = json.loads(path.read_text())
-    votes = [[row[f"annotator{number}"] for row in rows] for number in (1, 2, 3)]
-    kappas = [cohen_kappa(one, two) for one, two in combinations(votes, 2)]
-    assert sorted(round(kappa, 2) for kappa in kappas) == [0.85, 0.86, 0.88]
 
 
 def orders(draw: random.Random, letters: str) -> list[str]:

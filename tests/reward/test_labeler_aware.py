@@ -2,6 +2,7 @@
 nobody is harmed by looking.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from benchmarks.frontier import NUM_BAD
 from benchmarks.rewards import comparisons_of
 from benchmarks.world import make_world
 from rlhf.data.records import Ranking
-from rlhf.feedback.manners import labeler_weights, manners
+from rlhf.feedback.manners import Array, labeler_weights, manners
 from rlhf.reward import labelers
 from rlhf.reward.accuracy import calibration
 from rlhf.reward.labelers import (
@@ -94,6 +95,33 @@ def test_a_label_twice_is_weight_two_and_names_do_not_matter() -> None:
     # The order of a pair is nobody's vote, but who is shown first is a habit: it turns with it.
     turned = replace(made, difference=-made.difference, vote=1 - made.vote, leanings=-made.leanings)
     assert aware_weights(turned, 10)[0] == pytest.approx(weights, abs=1e-5)
+
+
+def test_what_is_minimised_is_the_same_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Identity 25 without the optimizer's own tolerance: both losses and their slopes."""
+    losses: list[Callable[[Array], tuple[float, Array]]] = []
+
+    def keep(loss: Callable[[Array], tuple[float, Array]], start: Array) -> Array:
+        losses.append(loss)
+        return start
+
+    monkeypatch.setattr(labelers, "_minimise", keep)
+    made = labels("random", 200)
+    index = np.arange(200)
+    swap = np.array([3, 7, 0, 1, 9, 2, 4, 5, 6, 8])
+    heavy = replace(made, weight=np.where(index < 40, 2.0, 1.0))
+    twice = made[np.concatenate([index, index[:40]])]
+    renamed = replace(heavy, labeler=swap[made.labeler], prompt=1000 - made.prompt)
+    at = np.random.default_rng(2).normal(size=made.difference.shape[1]) * 0.3
+    found = []
+    for one in (heavy, twice, renamed):
+        losses.clear()
+        plain_weights(one)
+        aware_weights(one, 10, start=at)
+        assert len(losses) == 2
+        found.append(np.concatenate([np.append(*loss(at)) for loss in losses]))
+    assert found[1] == pytest.approx(found[0], abs=1e-7)
+    assert found[2] == pytest.approx(found[0], abs=1e-7)
 
 
 @pytest.mark.parametrize("temper", ["random", "contrary", "longest"])

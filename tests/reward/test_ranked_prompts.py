@@ -292,7 +292,6 @@ def test_a_ranking_has_its_part_by_the_weight_of_its_labeler() -> None:
     assert len(first.responses) == 3, "what only cy ranked is not read"
     assert dropped == Dropped(rankings_without_weight=2)
     batch = collate([first, second], range(5), PAD)
-    assert batch.share == pytest.approx(0.65)
     for pairs in (batch.rankings.strict, batch.rankings.pairs, batch.rankings.choices):
         assert float(pairs.weight.sum()) == pytest.approx(1.3)
     nobody, dropped = grouped(*rankings[3:], labelers={"bob": 0.0, "cy": 0.0})

@@ -17,6 +17,19 @@ def fits(row: Json) -> bool:
     return "response1" in row and "response2" in row and any(map(_COLUMN.fullmatch, row))
 
 
+def orders(row: Json) -> dict[str, Order] | str:
+    """What each annotator of a row said, those without a verdict left out; or what is wrong."""
+    found: dict[str, Order] = {}
+    for labeler in filter(_COLUMN.fullmatch, row):
+        verdict = row[labeler]
+        if verdict is None:
+            continue
+        if type(verdict) is not int or verdict not in _ORDERS:
+            return "a verdict is not 0, 1 or 2"
+        found[labeler] = _ORDERS[verdict]
+    return found
+
+
 def read(row: Json) -> Iterator[Judgement | str]:
     """The one item of a row, with a ranking for each annotator."""
     prompt = prompt_of(row)
@@ -24,23 +37,17 @@ def read(row: Json) -> Iterator[Judgement | str]:
     if prompt is None or None in replies:
         yield "no prompt" if prompt is None else "fewer than two replies"
         return
-    orders: dict[str, Order] = {}
-    labelers = list(filter(_COLUMN.fullmatch, row))
-    for labeler in labelers:
-        verdict = row[labeler]
-        if verdict is None:
-            continue
-        if type(verdict) is not int or verdict not in _ORDERS:
-            yield "a verdict is not 0, 1 or 2"
-            return
-        orders[labeler] = _ORDERS[verdict]
+    said = orders(row)
+    if isinstance(said, str):
+        yield said
+        return
     yield judgement(
         prompt,
         replies,
-        orders,
+        said,
         models=_models(row),
         shown_as_listed=True,
-        left_out=len(labelers) - len(orders),
+        left_out=sum(map(bool, map(_COLUMN.fullmatch, row))) - len(said),
     )
 
 

@@ -94,7 +94,7 @@ def guess_format(path: str | Path) -> str:
 
     Raises ValueError, with the known formats and the keys seen, where no format fits them.
     """
-    first = [row for _, row in islice(_rows(Path(path)), ROWS_LOOKED_AT)]
+    first = [row for _, row in islice(rows_of(Path(path)), ROWS_LOOKED_AT)]
     if not first:
         raise ValueError(f"{path} holds no rows")
     fitting = {name: sum(map(module.fits, first)) for name, module in _MODULES.items()}
@@ -119,7 +119,7 @@ def read_file(path: str | Path, *, format: str | None = None) -> Imported:
         raise ValueError(f"unknown format {name!r}; known formats: {', '.join(FORMATS)}")
     module = _MODULES[name]
     gathered = _Gathered()
-    for number, row in _rows(Path(path)):
+    for number, row in rows_of(Path(path)):
         for outcome in module.read(row):
             gathered.add(number, outcome)
     made = gathered.imported(name, module.UNIT)
@@ -182,7 +182,8 @@ class _Gathered:
         )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Json]]:
+def rows_of(path: Path) -> Iterator[tuple[int, Json]]:
+    """The objects of a `.json`, `.jsonl` or `.jsonl.gz` file, numbered from 1 by line or row."""
     if not path.is_file():
         raise ValueError(f"no file at {path}")
     if path.suffix != ".json" or not _is_list(path):
