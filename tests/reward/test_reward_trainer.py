@@ -116,15 +116,18 @@ def trainer_in(
 
 
 def by_definition(data: Sequence[RankedPrompt]) -> torch.Tensor:
-    """Mean over prompts of the mean over their rankings' pairs, two forwards of one row a pair."""
+    """Mean over prompts, by their shares, of the mean over their rankings' pairs; two forwards of
+    one row a pair.
+    """
     model = reward_model()
+    whole = sum(sum(one.weight) for one in data)
     for one in data:
         for better, worse, weight in zip(one.better, one.worse, one.weight, strict=True):
             first, second = (
                 score_rows(model, make_rows([one.prompt], [one.responses[i]], PAD))[0]
                 for i in (better, worse)
             )
-            (-torch.nn.functional.logsigmoid(first - second) * weight / len(data)).backward()
+            (-torch.nn.functional.logsigmoid(first - second) * weight / whole).backward()
     return gradients(model)
 
 
