@@ -4,14 +4,11 @@ saw.
 
 from pipelines.artifacts import model_of, read_ranked_of
 from pipelines.config import RunConfig
+from pipelines.reward_training import train_on
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_jsonl
 from rlhf.data.records import SPLITS
-
-DEFAULTS: Json = {"num_train_epochs": 1, "adam_epsilon": 1e-5}
-# 64 prompts a step, unless the config says otherwise: InstructGPT (Ouyang et al. 2022), appendix C.
-BATCH: Json = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 8}
 
 
 def settings(config: RunConfig) -> Json:
@@ -26,43 +23,23 @@ def run(work: Work) -> Json:
     """Writes the reward model, and `scored-<split>.jsonl`: its score of every ranked response."""
     from pipelines.ranked import tokenise_ranked
     from rlhf.models.loading import load_tokenizer, pad_token_id
-    from rlhf.models.training import trainer_settings
     from rlhf.reward.accuracy import measure, score_ranked, scored_rows
     from rlhf.reward.scorer import Scorer
-    from rlhf.reward.trainer import train_reward
 
-    model, reward = work.config.model, work.config.reward
-    objective = reward.objective()
+    model = work.config.model
     tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
     data = {
         split: tokenise_ranked(
             read_ranked_of(work.inputs["preferences"], split),
             tokenizer,
             model.max_tokens,
-            ties=objective.ties,
+            ties=work.config.reward.objective().ties,
         )
         for split in SPLITS
     }
     train, dropped = data["train"]
-    trained = train_reward(
-        model_of(work.inputs["sft"]),
-        train,
-        [(one.prompt, response) for one in train for response in one.responses],
-        model_of(work.folder),
-        trainer_settings(
-            reward.trainer,
-            folder=work.folder,
-            seed=work.seed("reward"),
-            dtype=model.dtype,
-            defaults=DEFAULTS if BATCH.keys() & reward.trainer.keys() else DEFAULTS | BATCH,
-        ),
-        seed=work.seed("reward"),
-        dtype=model.dtype,
-        lora=model.lora,
-        log=work.log,
-        progress=work.progress,
-        validation=data["validation"][0],
-        objective=objective,
+    trained = train_on(
+        work, train, data["validation"][0], work.folder, log=work.log, progress=work.progress
     )
     scorer = Scorer.load(model_of(work.folder), pad_token_id(tokenizer), model.dtype)
     result: Json = {
