@@ -34,7 +34,8 @@ class RankedPrompt:
     `better[i]` and `worse[i]` index `responses`; the weights of the pairs sum to 1, a share for
     each ranking and in it for each strict pair, so that a prompt counts once however many labelers
     ranked it. `margin` is the strength of each pair (none: 1). `orders` holds the rankings whole,
-    for losses that know ties; none: each pair is a ranking of two.
+    for losses that know ties; none: each pair is a ranking of two. `response_ids` names the
+    responses where they are known by records.
     """
 
     prompt_id: str
@@ -46,6 +47,7 @@ class RankedPrompt:
     weight: tuple[float, ...]
     margin: tuple[int, ...] = ()
     orders: tuple[Order, ...] = ()
+    response_ids: tuple[str, ...] = ()
 
     def all_orders(self) -> tuple[Order, ...]:
         """The rankings whole; where they are not known, each pair as a ranking of two."""
@@ -136,6 +138,7 @@ def ranked_prompts(
                 weight,
                 margin,
                 orders,
+                tuple(fitting),
             )
         )
     return made, Dropped(without_pair, too_long, cut, cut_in_message)
