@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from pipelines.faults import ExitCode, guarded
+from pipelines.reward_cli import reward_app
 from pipelines.store_cli import store_app
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 config_app = typer.Typer(help="About config files.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(store_app, name="store")
+app.add_typer(reward_app, name="reward")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The run's YAML file.")]
 Overrides = Annotated[

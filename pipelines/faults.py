@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from pipelines.stage import WaitingForPeopleError
+from pipelines.stage import UnfitRewardError, WaitingForPeopleError
 
 OURS = tuple(
     str(Path(__file__).resolve().parents[1] / name)
@@ -47,6 +47,9 @@ def guarded(app: Callable[[], None]) -> int:
     except WaitingForPeopleError as waiting:
         typer.secho(f"Waiting for people: {waiting}", err=True, fg="yellow")
         return ExitCode.WAITING
+    except UnfitRewardError as unfit:
+        _say(str(unfit))
+        return ExitCode.NOT_ENOUGH_EVIDENCE
     except Exception as error:  # noqa: BLE001 - the one place where anything may arrive
         return _explain(error)
     return ExitCode.DONE

@@ -23,11 +23,12 @@ def train_on(
     validation: "Sequence[RankedPrompt]",
     folder: Path,
     *,
+    references: "Sequence[RankedPrompt] | None" = None,
     log: Callable[[Json], None],
     progress: Callable[[int, int], None],
 ) -> "Trained":
     """Trains as the config's `reward` section says, and saves the model under `folder`; the
-    responses in `train` set its zero and its unit.
+    responses in `references`, or else in `train`, set its zero and its unit.
     """
     from rlhf.models.training import trainer_settings
     from rlhf.reward.trainer import train_reward
@@ -36,7 +37,7 @@ def train_on(
     return train_reward(
         model_of(work.inputs["sft"]),
         train,
-        [(one.prompt, response) for one in train for response in one.responses],
+        [(one.prompt, response) for one in references or train for response in one.responses],
         model_of(folder),
         trainer_settings(
             reward.trainer,
