@@ -111,10 +111,7 @@ TROUBLES: dict[str, tuple[Evidence, Evidence | None]] = {
         replace(GOOD, held_out_labelers=Part("1", share(0.689))),
         replace(GOOD, held_out_labelers=Part("1", share(0.629))),
     ),
-    "swap": (
-        replace(GOOD, probes=(probe("swap", 0.599), *GOOD.probes[1:])),
-        replace(GOOD, probes=(probe("swap", 0.499), *GOOD.probes[1:])),
-    ),
+    "swap": (replace(GOOD, probes=(probe("swap", 0.599), *GOOD.probes[1:])), None),
     "truncation": (
         replace(GOOD, probes=(GOOD.probes[0], probe("truncation", 0.59), *GOOD.probes[2:])),
         None,
