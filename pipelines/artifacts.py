@@ -4,16 +4,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlhf.data.jsonl import read_jsonl
+from rlhf.data.identity import Json
+from rlhf.data.jsonl import read_json, read_jsonl
 from rlhf.data.records import Message, Prompt, Ranking, Response, Split
 
 TRAINED = ("dpo", "ppo")
+CERTIFICATE = "certificate.json"
 Contest = tuple[Response, Response]  # a trained policy's answer, and SFT's to the same prompt
 
 
 def model_of(folder: Path) -> Path:
     """Where a stage that trains keeps its model: a plain transformers folder."""
     return folder / "model"
+
+
+def read_certificate_of(folder: Path) -> Json:
+    """The certificate that the certify stage wrote, as plain values."""
+    return dict(read_json(folder / CERTIFICATE))
 
 
 def read_prompts_of(folder: Path) -> list[Prompt]:

@@ -8,7 +8,7 @@ the training commands check (`pipelines.trainer_fields`).
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -168,6 +168,17 @@ class RewardConfig(TrainedSection):
         return Objective(self.loss, self.margin, self.label_smoothing, self.centering, self.nu)
 
 
+class CertifyConfig(Section):
+    """The certificate of the reward model: `probes` answers are changed and scored again; `curve`
+    names the parts of the training prompts that it is trained on once more, for the learning curve
+    (none: no curve, and no word on how many more rankings it would take).
+    """
+
+    enabled: bool = True
+    probes: int = Field(default=200, ge=20)
+    curve: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.125, 0.25, 0.5)
+
+
 class DPOSection(TrainedSection):
     """DPO on the rankings."""
 
@@ -176,9 +187,12 @@ class DPOSection(TrainedSection):
 
 
 class PPOSection(TrainedSection):
-    """PPO against the reward model."""
+    """PPO against the reward model; against one that is not certified to be fit for RL only with
+    `allow_unfit_reward`.
+    """
 
     enabled: bool = True
+    allow_unfit_reward: bool = False
 
 
 class EvaluateConfig(Section):
@@ -211,6 +225,7 @@ class RunConfig(Section):
     sample: SampleConfig = SampleConfig()
     label: LabelConfig = LabelConfig()
     reward: RewardConfig = RewardConfig()
+    certify: CertifyConfig = CertifyConfig()
     dpo: DPOSection = DPOSection()
     ppo: PPOSection = PPOSection()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -272,6 +287,17 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         return RunConfig.model_validate(loaded)
     except ValidationError as error:
         raise ValueError(f"{path}: {_explain(error)}") from error
+
+
+def override_config(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """The same config with overrides; ValueError as in `load_config`."""
+    loaded = config.model_dump(mode="json")
+    for override in overrides:
+        _apply(loaded, override)
+    try:
+        return RunConfig.model_validate(loaded)
+    except ValidationError as error:
+        raise ValueError(_explain(error)) from error
 
 
 def _apply(loaded: Json, override: str) -> None:

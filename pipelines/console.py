@@ -109,6 +109,8 @@ def headline(stage: str, result: Json) -> str:
                 return "no held-out rankings"
             value, length = held_out["accuracy"]["value"], held_out["length_baseline"]["value"]
             return f"held-out accuracy {value:.1%} (longest is best: {length:.1%})"
+        case "certify":
+            return str(result["verdict"])
         case "dpo" if "rewards/accuracies" in result:
             return f"implicit accuracy {result['rewards/accuracies']:.0%}"
         case "ppo" if "objective/scores" in result:

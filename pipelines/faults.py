@@ -51,6 +51,9 @@ def _explain(error: Exception) -> ExitCode:
     if _waits_for_people(error):
         typer.secho(f"Waiting for people: {error}", err=True, fg="yellow")
         return ExitCode.WAITING
+    if _is_unfit(error):
+        _say(str(error))
+        return ExitCode.NOT_ENOUGH_EVIDENCE
     if _disk_is_full(error):
         filename = getattr(error, "filename", None)
         where = f" at {filename}" if filename else ""
@@ -76,6 +79,12 @@ def _waits_for_people(error: Exception) -> bool:
     from pipelines.stage import WaitingForPeopleError  # here: `rlhf --help` needs no config
 
     return isinstance(error, WaitingForPeopleError)
+
+
+def _is_unfit(error: Exception) -> bool:
+    from pipelines.stage import UnfitRewardError  # here: `rlhf --help` needs no config
+
+    return isinstance(error, UnfitRewardError)
 
 
 def _store_failed(error: Exception) -> bool:

@@ -3,6 +3,7 @@
 from pipelines.config import RunConfig
 from pipelines.stage import Stage
 from pipelines.stages import (
+    certify,
     dpo,
     evaluate,
     judge,
@@ -25,6 +26,7 @@ STAGES: tuple[Stage, ...] = (
     label.STAGE,
     preferences.STAGE,
     reward.STAGE,
+    certify.STAGE,
     dpo.STAGE,
     ppo.STAGE,
     evaluate.STAGE,

@@ -1,4 +1,4 @@
-"""The `rlhf reward` commands. Starts without torch; each imports what it needs when it runs."""
+"""The `rlhf reward` commands. Starts without torch: a command imports what it needs as it runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,3 +36,20 @@ def reward_score(
     from pipelines.commands.reward import score_command
 
     score_command(file, model, to=to, members=members, max_bad=max_bad)
+
+
+@reward_app.command("certify")
+def reward_certify(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_OR_CONFIG", help="A run's folder or name, or its YAML file."),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Overrides of the config."),
+    ] = None,
+) -> None:
+    """Say whether a run's reward model is good enough, and why: 0 fit for RL, 4 not."""
+    from pipelines.commands.certify import certify_command
+
+    raise typer.Exit(certify_command(run, overrides or []))

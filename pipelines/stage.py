@@ -14,6 +14,10 @@ class WaitingForPeopleError(Exception):
     """The run cannot go on until people have done their part; the message says what and how."""
 
 
+class UnfitRewardError(Exception):
+    """The reward model is not certified to be fit for RL, and nobody said to go on all the same."""
+
+
 class Table(Protocol):
     """Takes named rows for whoever reviews the run."""
 

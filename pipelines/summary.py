@@ -26,7 +26,10 @@ def summarise(done: dict[str, Completion]) -> Json:
     if "label" in results:
         summary |= _labels(results["label"])
     if "reward" in results:
-        summary["reward_model"] = _reward_model(results["reward"], results.get("evaluate", {}))
+        summary["reward_model"] = {
+            **_reward_model(results["reward"], results.get("evaluate", {})),
+            **_certificate(results),
+        }
     if "evaluate" in results:
         found = results["evaluate"]
         summary |= {
@@ -71,4 +74,19 @@ def _reward_model(reward: Json, evaluated: Json) -> Json:
         "ceiling": (evaluated.get("ceiling") or {}).get("value"),
         "ceiling_from": (evaluated.get("ceiling") or {}).get("from"),
         "train_accuracy": reward.get("train", {}).get("accuracy", {}).get("value"),
+    }
+
+
+def _certificate(results: dict[str, Json]) -> Json:
+    """The verdict with what it rests on, and whether PPO was told to start without it."""
+    if "certify" not in results:
+        return {}
+    found = results["certify"]
+    return {
+        "verdict": found["verdict"],
+        "verdict_says": found["sentences"],
+        "checks": found["checks"],
+        "temperature": found["temperature"],
+        "more_rankings": found["more_rankings"],
+        "unfit_reward_allowed": results.get("ppo", {}).get("unfit_reward_allowed", False),
     }

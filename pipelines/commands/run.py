@@ -10,8 +10,10 @@ from pipelines.config import RunConfig, load_config
 from pipelines.console import ConsoleObserver, make_console, policies_table
 from pipelines.faults import ExitCode
 from pipelines.runner import Run, Step, forecast
+from pipelines.stage import UnfitRewardError
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json
+from rlhf.tracking.run_folder import Completion
 
 VERDICTS = {
     "ship": ExitCode.DONE,
@@ -26,24 +28,46 @@ def run_command(
     """Runs or plans; returns the exit code."""
     config = load_config(path, overrides)
     run = Run(config, until, begin)
+    console = make_console()
+    if dry_run:
+        _show_plan(console, config, _checked_plan(run))
+        return ExitCode.DONE
+    try:
+        done = carry_out(console, run)
+    except UnfitRewardError:
+        _show_why_not(console, config)
+        raise
+    summary = read_json(config.folder / "summary.json")
+    words = shlex.join([str(path), *overrides])
+    _show_end(console, words, config, summary, reported="report" in done)
+    return VERDICTS[summary["verdict"]] if "verdict" in summary else ExitCode.DONE
+
+
+def carry_out(console: Console, run: Run) -> dict[str, Completion]:
+    """Brings a run up to date while a person looks on; returns what each stage completed."""
+    steps = _checked_plan(run)
+    with ConsoleObserver(console, forecast(run.config.folder, steps)) as observer:
+        run.observer = observer
+        return run.execute()
+
+
+def _checked_plan(run: Run) -> list[Step]:
+    """The plan; where something runs, after its `trainer:` blocks were checked."""
     steps = run.plan()
     if any(step.runs for step in steps):
         from pipelines.trainer_fields import check_trainer_blocks
         from rlhf.models.silence import silence_libraries
 
         silence_libraries()
-        check_trainer_blocks(config)
-    console = make_console()
-    if dry_run:
-        _show_plan(console, config, steps)
-        return ExitCode.DONE
-    with ConsoleObserver(console, forecast(run.config.folder, steps)) as observer:
-        run.observer = observer
-        done = run.execute()
-    summary = read_json(config.folder / "summary.json")
-    words = shlex.join([str(path), *overrides])
-    _show_end(console, words, config, summary, reported="report" in done)
-    return VERDICTS[summary["verdict"]] if "verdict" in summary else ExitCode.DONE
+        check_trainer_blocks(run.config)
+    return steps
+
+
+def _show_why_not(console: Console, config: RunConfig) -> None:
+    """A run that stops before PPO has its certificate to show, and no report stage yet."""
+    from rlhf.reporting.report import write_report
+
+    console.print(f"The evidence: {write_report(config.folder, config.folder / 'report.html')}")
 
 
 def _show_plan(console: Console, config: RunConfig, steps: list[Step]) -> None:

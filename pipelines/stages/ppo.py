@@ -4,6 +4,7 @@ split.
 
 from pipelines.artifacts import model_of, read_prompts_of
 from pipelines.config import RunConfig
+from pipelines.fitness import fitness_for_rl
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 
@@ -17,7 +18,12 @@ def settings(config: RunConfig) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes the PPO policy, and the value model beside it."""
+    """Writes the PPO policy, and the value model beside it.
+
+    Raises UnfitRewardError where the reward model is not certified to be fit for RL, unless the
+    config allows that.
+    """
+    fitness = fitness_for_rl(work)
     from rlhf.models.conversation import fit_prompt, prompt_ids
     from rlhf.models.loading import load_tokenizer
     from rlhf.models.training import trainer_settings
@@ -50,13 +56,14 @@ def run(work: Work) -> Json:
         log=work.log,
         progress=work.progress,
     )
-    return {name: value for name, value in last.items() if name.startswith(("objective/", "val/"))}
+    figures = {n: value for n, value in last.items() if n.startswith(("objective/", "val/"))}
+    return figures | fitness
 
 
 STAGE = Stage(
     "ppo",
     "Align with PPO",
-    ("prompts", "sft", "reward"),
+    ("prompts", "sft", "reward", "certify"),
     1,
     settings,
     run,

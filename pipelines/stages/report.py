@@ -32,6 +32,7 @@ STAGE = Stage(
         "label",
         "preferences",
         "reward",
+        "certify",
         "dpo",
         "ppo",
         "evaluate",

@@ -4,12 +4,12 @@ saw.
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.artifacts import RankedRow, model_of, read_ranked_of
 from pipelines.config import RunConfig
 from pipelines.labelers import read_held_out_of, read_labeler_weights_of, write_labelers
+from pipelines.reward_training import train_on
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_jsonl
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from rlhf.reward.trainer import Trained
 
     Data = Mapping[Split, tuple[list[RankedPrompt], Dropped]]
-
-DEFAULTS: Json = {"num_train_epochs": 1, "adam_epsilon": 1e-5}
-# 64 prompts a step, unless the config says otherwise: InstructGPT (Ouyang et al. 2022), appendix C.
-BATCH: Json = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 8}
 
 
 def settings(config: RunConfig) -> Json:
@@ -95,55 +91,15 @@ def _tokenised(
 
 
 def _train(work: Work, data: "Data", *, steps_before: int = 0) -> "Trained":
-    """Trains the reward model, all members of it, from the SFT policy; the log goes on after
-    `steps_before`, and a second training keeps checkpoints of its own.
-    """
-    from rlhf.models.loading import load_tokenizer, pad_token_id
-    from rlhf.models.training import CHECKPOINTS, trainer_settings
-    from rlhf.reward.ensemble import ALONE
-    from rlhf.reward.seeds import train_seeds
-    from rlhf.reward.trainer import train_reward
-
-    model, reward = work.config.model, work.config.reward
-    train = data["train"][0]
-    references = [(one.prompt, response) for one in train for response in one.responses]
-    ensemble, seed = reward.of_members(), work.seed("reward")
-    whole = ensemble.kind == "seeds"
-    done = steps_before
-
-    def train_one(folder: Path, seed: int, member: int) -> "Trained":
-        nonlocal done
-        before = done
-        place = f"{member}-after-{steps_before}" if member or steps_before else ""
-        trained = train_reward(
-            model_of(work.inputs["sft"]),
-            train,
-            references,
-            folder,
-            trainer_settings(
-                reward.trainer,
-                folder=work.folder / CHECKPOINTS / place if place else work.folder,
-                seed=seed,
-                dtype=model.dtype,
-                defaults=DEFAULTS if BATCH.keys() & reward.trainer.keys() else DEFAULTS | BATCH,
-            ),
-            seed=seed,
-            dtype=model.dtype,
-            lora=model.lora,
-            log=lambda row: work.log({**row, "step": row["step"] + before}),
-            progress=work.progress,
-            validation=data["validation"][0],
-            objective=reward.objective(),
-            ensemble=ALONE if whole else ensemble,
-        )
-        done += trained.steps
-        return trained
-
-    if not whole:
-        return train_one(model_of(work.folder), seed, 0)
-    pad = pad_token_id(load_tokenizer(model_of(work.inputs["sft"])))
-    return train_seeds(
-        train_one, ensemble, model_of(work.folder), references, pad, seed=seed, dtype=model.dtype
+    train, validation = data["train"][0], data["validation"][0]
+    return train_on(
+        work,
+        train,
+        validation,
+        work.folder,
+        steps_before=steps_before,
+        log=work.log,
+        progress=work.progress,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rlhf.data.identity import Json
 from rlhf.evaluation.winrate import wilson
+from rlhf.reporting.certificate import unfit
 from rlhf.reporting.formatting import (
     THIN,
     count,
@@ -64,6 +65,21 @@ def _dependent_judge(run: RunRecord) -> Iterator[Caution]:
             "The judge is not independent.",
             "Win rates come from the reward model that the policies were trained to please; let "
             "people, or a model that saw none of these rankings, compare the answers.",
+        )
+
+
+def _unfit_reward(run: RunRecord) -> Iterator[Caution]:
+    verdict = unfit(run)
+    if verdict is not None:
+        yield Caution(
+            "PPO climbed a reward model that is not certified for RL.",
+            f"The certificate says: {verdict}. The config told PPO to start all the same "
+            "(ppo.allow_unfit_reward).",
+        )
+    elif run.result("ppo") and not run.certificate:
+        yield Caution(
+            "The reward model was not certified.",
+            "Nobody checked whether it is good enough for PPO; turn on certify.enabled.",
         )
 
 
@@ -248,6 +264,7 @@ def _changed_code(run: RunRecord) -> Iterator[Caution]:
 
 CHECKS: tuple[Callable[[RunRecord], Iterator[Caution]], ...] = (
     _dependent_judge,
+    _unfit_reward,
     _gamed_reward,
     _far_from_sft,
     _length,

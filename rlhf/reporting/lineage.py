@@ -18,6 +18,7 @@ TITLES = {
     "label": "the rankings",
     "preferences": "the preferences",
     "reward": "the reward model",
+    "certify": "the certificate of the reward model",
     "dpo": "DPO",
     "ppo": "PPO",
     "evaluate": "the evaluation",
@@ -115,7 +116,11 @@ def missing(run: RunRecord) -> list[str]:
     said = []
     if "pretrain" in off:
         said.append(f"The base model is {given}; nothing was pretrained.")
-    said += [f"{TITLES[name]} is turned off in the config." for name in off if name != "pretrain"]
+    said += [
+        f"{TITLES[name][0].upper()}{TITLES[name][1:]} is turned off in the config."
+        for name in off
+        if name != "pretrain"
+    ]
     if waiting:
         verb = "is" if len(waiting) == 1 else "are"
         sentence = f"{listed(waiting)} {verb} not complete in this run, and not on this page."

@@ -24,6 +24,7 @@ STAGES = (
     "label",
     "preferences",
     "reward",
+    "certify",
     "dpo",
     "ppo",
     "evaluate",
@@ -53,6 +54,7 @@ class RunRecord:
 
     `config` is the resolved config of the run ({} where no stage kept it). `newer` names stages
     that were completed again after the evaluation, `faults` the files that could not be read.
+    `certificate` is that of the reward model ({} where there is none).
     """
 
     name: str
@@ -63,6 +65,7 @@ class RunRecord:
     rankings: tuple[Ranking, ...]
     newer: tuple[str, ...]
     faults: tuple[str, ...] = field(default=())
+    certificate: Json = field(default_factory=dict)
 
     def result(self, stage: str) -> Json:
         """The figures of a stage; {} where it is not complete."""
@@ -109,6 +112,7 @@ def read_run(run_folder: Path) -> RunRecord:
         tuple(_rows(found, "label", "rankings.jsonl", Ranking.from_json, faults)),
         tuple(newer),
         tuple(faults),
+        _json(found["certify"].folder / "certificate.json") if "certify" in found else {},
     )
 
 
@@ -133,9 +137,13 @@ def _lineage(run_folder: Path, round_folder: Path, faults: list[str]) -> dict[st
             folders[name] = folder
             read = {n: run_folder / path for n, path in _inputs(folder).items()}
             waiting |= {n: path for n, path in read.items() if n not in folders}
-        people = _current(round_folder / "judge")
-        if people is not None and (run_folder / _inputs(people)["evaluate"]).resolve() == judged:
-            folders["judge"] = people
+        # What the evaluation does not read belongs to it where it read the same.
+        for name, need in (("judge", "evaluate"), ("certify", "reward")):
+            beside = None if name in folders else _current(round_folder / name)
+            if beside is None or need not in folders:
+                continue
+            if (run_folder / _inputs(beside)[need]).resolve() == folders[need].resolve():
+                folders[name] = beside
     else:
         folders = {n: f for n in STAGES if (f := _current(round_folder / n)) is not None}
     return {

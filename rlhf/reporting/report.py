@@ -11,6 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rlhf.data.jsonl import AtomicText
 from rlhf.reporting import formatting
 from rlhf.reporting.cautions import CHECKS, cautions_of
+from rlhf.reporting.certificate import certificate_of
+from rlhf.reporting.certificate_plots import learning_curve_plot, reliability_plot
 from rlhf.reporting.labelers import labeler_rows, labeler_sentences
 from rlhf.reporting.lineage import flow, notes, reproduction, subtitle
 from rlhf.reporting.policies import TABLE_NOTE, policy_rows
@@ -69,7 +71,11 @@ def _content(run: RunRecord) -> dict[str, Any]:
         "best": formatting.policy_name(run.result("evaluate").get("best", "")),
         "reward_sentences": reward_sentences(run),
         "splits": split_rows(run),
-        "reward_plots": _drawn(calibration_plot(run), reward_loss_plot(run)),
+        "reward_plots": _drawn(
+            None if run.certificate else calibration_plot(run), reward_loss_plot(run)
+        ),
+        "certificate": certificate_of(run),
+        "certificate_plots": _drawn(reliability_plot(run), learning_curve_plot(run)),
         "training_plots": _drawn(ppo_plot(run), dpo_plot(run), sft_loss_plot(run)),
         "labeler_sentences": labeler_sentences(run),
         "labelers": labeler_rows(run.rankings),

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlhf.data.identity import Json
-from rlhf.reward.rankings import RankedPrompt
-from rlhf.reward.scorer import Scorer
+from rlhf.reward.calibration import reliability
+
+if TYPE_CHECKING:  # whoever measures given scores needs no torch
+    from rlhf.reward.rankings import RankedPrompt
+    from rlhf.reward.scorer import Scorer
 
 DRAWS = 1000
-BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Measured:
         return asdict(self)
 
 
-def score_ranked(scorer: Scorer, ranked: Sequence[RankedPrompt]) -> list[list[float]]:
+def score_ranked(scorer: "Scorer", ranked: "Sequence[RankedPrompt]") -> list[list[float]]:
     """The score of every response, a list per prompt."""
     prompts = [one.prompt for one in ranked for _ in one.responses]
     flat = iter(scorer.score(prompts, [response for one in ranked for response in one.responses]))
@@ -55,7 +59,7 @@ def score_ranked(scorer: Scorer, ranked: Sequence[RankedPrompt]) -> list[list[fl
 
 
 def measure(
-    ranked: Sequence[RankedPrompt], scores: Sequence[Sequence[float]], *, scale: float = 1.0
+    ranked: "Sequence[RankedPrompt]", scores: Sequence[Sequence[float]], *, scale: float = 1.0
 ) -> Measured:
     """Accuracy, baseline and calibration of `scores`. Raises ValueError without any pair.
 
@@ -70,12 +74,12 @@ def measure(
         ]
     )
     accuracy = pair_accuracy(ranked, scores)
-    error, bins = calibration(predicted)
+    error, bins = reliability(predicted)
     return Measured(accuracy, pair_accuracy(ranked, lengths), error, bins)
 
 
 def pair_accuracy(
-    ranked: Sequence[RankedPrompt], scores: Sequence[Sequence[float]], *, seed: int = 0
+    ranked: "Sequence[RankedPrompt]", scores: Sequence[Sequence[float]], *, seed: int = 0
 ) -> Accuracy:
     """Accuracy of `scores` (a list per prompt, one number per response) on all votes of `ranked`.
 
@@ -86,7 +90,17 @@ def pair_accuracy(
     if unscored:
         raise ValueError(f"{unscored} of {len(ranked)} prompts have scores that are not numbers")
     hits = np.array([_hits(one, row) for one, row in zip(ranked, scores, strict=True)])
-    votes = np.array([len(one.better) for one in ranked])
+    votes = np.array([len(one.better) for one in ranked], dtype=np.float64)
+    return bootstrapped(hits, votes, seed=seed)
+
+
+def bootstrapped(
+    hits: NDArray[np.float64], votes: NDArray[np.float64], *, seed: int = 0
+) -> Accuracy:
+    """`hits` out of `votes`, both per prompt, as a share; prompts are drawn whole for its interval.
+
+    Raises ValueError without any vote.
+    """
     if votes.sum() == 0:
         raise ValueError("no strict pair to measure accuracy on")
     draws = np.random.default_rng(seed).integers(0, len(votes), (DRAWS, len(votes)))
@@ -95,28 +109,8 @@ def pair_accuracy(
     return Accuracy(float(hits.sum() / votes.sum()), low, high, int(votes.sum()), len(votes))
 
 
-def calibration(
-    predicted: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> tuple[float, tuple[tuple[float, float, int], ...]]:
-    """Expected calibration error and bins, from the predicted probability of what was chosen, (P,).
-
-    A pair is counted from both sides (p of the chosen is right, 1 - p of the other is wrong), so
-    that the diagram is symmetric about one half and does not depend on which side is called A.
-    """
-    both = np.concatenate([predicted, 1 - predicted])
-    right = np.concatenate([np.ones_like(predicted), np.zeros_like(predicted)])
-    which = np.minimum((both * BINS).astype(int), BINS - 1)
-    bins = tuple(
-        (float(both[which == b].mean()), float(right[which == b].mean()), int((which == b).sum()))
-        for b in range(BINS)
-        if (which == b).any()
-    )
-    total = sum(count for *_, count in bins)
-    return sum(abs(p - share) * count for p, share, count in bins) / total, bins
-
-
 def scored_rows(
-    ranked: Sequence[RankedPrompt], scores: Sequence[Sequence[float]]
+    ranked: "Sequence[RankedPrompt]", scores: Sequence[Sequence[float]]
 ) -> Iterator[Json]:
     """A JSON row per prompt: the score and the words of each response, and the votes."""
     for one, row in zip(ranked, scores, strict=True):
@@ -128,6 +122,6 @@ def scored_rows(
         }
 
 
-def _hits(one: RankedPrompt, scores: Sequence[float]) -> float:
+def _hits(one: "RankedPrompt", scores: Sequence[float]) -> float:
     differences = [scores[b] - scores[w] for b, w in zip(one.better, one.worse, strict=True)]
     return sum(1.0 if d > 0 else 0.5 if d == 0 else 0.0 for d in differences)

@@ -29,7 +29,7 @@ def compiled(folder: Path, model: Any, seen: list[str]) -> TrainingArguments:
 
 
 def test_layers_are_compiled_and_give_the_same_numbers(tmp_path: Path) -> None:
-    torch._dynamo.reset()  # type: ignore[no-untyped-call]
+    torch._dynamo.reset()
     plain, model, seen = policy(), policy(), []  # type: ignore[var-annotated]
     args = compiled(tmp_path, model, seen)
     assert not args.torch_compile
@@ -46,7 +46,7 @@ def test_layers_are_compiled_and_give_the_same_numbers(tmp_path: Path) -> None:
 
 
 def test_sampling_and_scoring_of_kept_prompts_compile_nothing(tmp_path: Path) -> None:
-    torch._dynamo.reset()  # type: ignore[no-untyped-call]
+    torch._dynamo.reset()
     model, seen = policy(dtype=torch.float32), []  # type: ignore[var-annotated]
     assert shares_prefix(model, 20)
     expected = sample(model, [[5, 9]], [1], Sampling(8), eos_token_id=EOS, pad_token_id=PAD)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import RunConfig, load_config
+from pipelines.config import RunConfig, load_config, override_config
 from pipelines.graph import STAGES, check_stage, stages_of
 from pipelines.trainer_fields import check_trainer_blocks
 
@@ -43,6 +43,8 @@ def test_overrides_are_read_as_yaml_and_checked() -> None:
         (["labelers=robots"], r"labelers: .*'simulated', 'people' or 'imported'"),
         (["name=../escape"], r"name: "),
         (["dpo.enabled=false", "ppo.enabled=false"], r"both false"),
+        (["certify.curve=[0.5, 1.0]"], r"certify.curve.1: .*less than 1, got 1.0"),
+        (["certify.probes=3"], r"certify.probes: .*20, got 3"),
         (["sample"], r"'sample' is no override: write section.key=value"),
         (["seed.deeper=1"], r"seed holds a value, not a section"),
         (["model.path=some/model", "prompts.source=x.jsonl"], r"simulated labelers do not know"),
@@ -138,9 +140,12 @@ CHANGES = {
     "reward.label_smoothing": ("0.1", "reward"),
     "reward.centering": ("0.01", "reward"),
     "reward.nu": ("0.5", "reward"),
+    "certify.probes": ("50", "certify"),
+    "certify.curve": ("[0.5]", "certify"),
     "dpo.beta": ("0.3", "dpo"),
     "dpo.trainer": ("{}", "dpo"),
     "ppo.trainer": ("{total_episodes: 64}", "ppo"),
+    "ppo.allow_unfit_reward": ("true", "ppo"),
     "evaluate.num_prompts": ("9", "evaluate"),
     "evaluate.best_of": ("[2]", "evaluate"),
     "evaluate.judge": ("reward", "evaluate"),
@@ -157,6 +162,7 @@ ELSEWHERE = {
     "label.min_rankings",
     "sft.guidelines",
     "evaluate.guidelines",
+    "certify.enabled",
     "dpo.enabled",
     "ppo.enabled",
     "wandb",
@@ -188,6 +194,30 @@ def test_every_field_changes_some_stage_or_is_known_to_be_read_elsewhere() -> No
             override += ["reward.combine=mean-minus-std"]
         changed = load_config(ROOT / "pipelines/configs/quickstart.yaml", override)
         assert by_name[stage].settings(changed) != by_name[stage].settings(base), key
+
+
+def test_stages_can_be_turned_off() -> None:
+    path = ROOT / "pipelines/configs/quickstart.yaml"
+    for name in ("certify", "dpo", "ppo"):
+        stages = {one.name for one in stages_of(load_config(path, [f"{name}.enabled=false"]))}
+        assert name not in stages
+
+
+def test_an_override_of_a_config_is_checked_as_in_a_file() -> None:
+    config = load_config(ROOT / "pipelines/configs/quickstart.yaml")
+    changed = override_config(config, ["certify.probes=50", "certify.curve=[0.5]"])
+    assert (changed.certify.probes, changed.certify.curve) == (50, (0.5,))
+    assert override_config(changed, []) == changed
+    with pytest.raises(ValueError, match="did you mean 'probes'"):
+        override_config(config, ["certify.probe=50"])
+
+
+def test_other_thresholds_are_another_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = next(stage for stage in STAGES if stage.name == "certify")
+    config = load_config(ROOT / "pipelines/configs/quickstart.yaml")
+    before = stage.outside(config, {})
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "other")
+    assert stage.outside(config, {}) != before
 
 
 def test_stages_are_in_an_order_in_which_each_finds_what_it_needs() -> None:

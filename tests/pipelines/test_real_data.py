@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from rlhf.feedback.store import Store
+from rlhf.reward.bag_of_words import in_folds
+from rlhf.reward.votes import accuracy_of, votes_of
+
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("RLHF_SHARED_DATA", ROOT.parent / "shared" / "data"))
 MODEL = SHARED / "stories3M-hf"
@@ -34,7 +38,7 @@ def rlhf(*words: str | Path) -> subprocess.CompletedProcess[str]:
         ("pandalm/testset-v1.json", "read: 999 items", 2272),
     ],
 )
-def test_imported_preferences_train_a_reward_model(
+def test_imported_preferences_train_a_reward_model_that_is_certified(
     file: str, read: str, pairs: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = tmp_path / "imported.db"
@@ -49,7 +53,7 @@ def test_imported_preferences_train_a_reward_model(
         f"label.store={store}",
         f"model.path={MODEL}",
         "--until",
-        "reward",
+        "certify",
     )
     assert ran.returncode == 0, ran.stderr
     model = json.loads((tmp_path / "imported" / "summary.json").read_text())["reward_model"]
@@ -58,10 +62,33 @@ def test_imported_preferences_train_a_reward_model(
             f"\n{file}: held-out accuracy {model['accuracy']:.3f} ({model['accuracy_low']:.3f} to "
             f"{model['accuracy_high']:.3f}) on {model['pairs']} pairs of {model['prompts']} "
             "prompts; "
-            f"longest is best: {model['length_baseline']:.3f}"
+            f"longest is best: {model['length_baseline']:.3f}; bag of words in 5 prompt folds: "
+            f"{bag_of_words_in_folds(store):.3f}\n{model['verdict']}: "
+            f"{' '.join(model['verdict_says'])}"
         )
     assert 0.35 < model["accuracy_low"] <= model["accuracy"] <= model["accuracy_high"] < 0.9
     assert model["pairs"] > 50
+    certified = rlhf("reward", "certify", tmp_path / "imported")
+    assert certified.returncode == (0 if model["verdict"] == "fit for RL" else 4)
+    assert f"Verdict: {model['verdict']}" in certified.stdout
+    if not file.startswith("hh-rlhf"):  # too small to be fit, whatever it says of itself
+        assert model["verdict"] == "not yet"
+
+
+def bag_of_words_in_folds(address: Path) -> float:
+    """Accuracy of the bag of words on all votes of a store, each by a model of the other folds."""
+    with Store(str(address)) as store:
+        campaign = store.campaign("mine")
+        votes = votes_of(store.rankings(campaign))
+        texts = {one.id: one.text for item in store.items(campaign) for one in item.responses}
+    return accuracy_of(votes, in_folds(votes, texts)).value
+
+
+def test_the_bag_of_words_reaches_what_is_known_of_it(tmp_path: Path) -> None:
+    store = tmp_path / "imported.db"
+    file = SHARED / "hh-rlhf/harmless-base-test.jsonl.gz"
+    assert rlhf("import", file, "--into", store, "--campaign", "mine").returncode == 0
+    assert bag_of_words_in_folds(store) == pytest.approx(0.62, abs=0.02)
 
 
 @pytest.mark.parametrize("lora", ["null", "{r: 16, alpha: 32}"], ids=["full", "lora"])

@@ -94,13 +94,13 @@ def test_a_second_run_skips_everything_without_torch(whole: Path) -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert ran.returncode == 0, ran.stderr
     assert time.monotonic() - start < 10
-    assert ran.stdout.count("kept") == len(before) == 11
+    assert ran.stdout.count("kept") == len(before) == 12
     assert completed(whole) == before
 
 
-def test_killed_four_times_it_equals_the_run_never_killed(whole: Path, tmp_path: Path) -> None:
+def test_killed_five_times_it_equals_the_run_never_killed(whole: Path, tmp_path: Path) -> None:
     finished: dict[str, Completion] = {}
-    for stage, step in [("pretrain", 7), ("label", 9), ("dpo", 5), ("ppo", 11)]:
+    for stage, step in [("pretrain", 7), ("label", 9), ("certify", 11), ("dpo", 5), ("ppo", 11)]:
         code = KILLER.format(config=str(TINY))
         ran = subprocess.run(
             [sys.executable, "-c", code, stage, str(step), str(tmp_path)],
@@ -143,6 +143,61 @@ def test_another_config_writes_beside_and_going_back_costs_nothing(whole: Path) 
     cleaned = rlhf("clean", whole, "--yes")
     assert "Removed 1 folders" in cleaned.stdout
     assert completed(whole) == before
+
+
+def test_an_unfit_reward_stops_ppo_unless_the_config_says_otherwise(whole: Path) -> None:
+    assert rlhf("run", TINY, f"runs_dir={whole.parent}").returncode in {0, 3, 4}
+    summary = json.loads((whole / "summary.json").read_text())["reward_model"]
+    assert summary["verdict"] == "not yet"
+    assert summary["unfit_reward_allowed"] is True
+    assert summary["checks"]["held_out_prompts"] < 30
+    assert "PPO was told to start all the same" in (whole / "report.html").read_text()
+    ppo = completed(whole)["ppo"].result
+    assert (ppo["reward_verdict"], ppo["unfit_reward_allowed"]) == ("not yet", True)
+    words = ("run", TINY, f"runs_dir={whole.parent}", "ppo.allow_unfit_reward=false")
+    (whole / "report.html").unlink()
+    refused = rlhf(*words)
+    assert refused.returncode == 4
+    assert refused.stderr.strip().count("\n") == 0
+    assert "PPO does not start: the reward model is not yet fit for RL (held-out" in refused.stderr
+    assert "rank answers to more prompts" in refused.stderr
+    assert "ppo.allow_unfit_reward=true" in refused.stderr
+    assert "The reward model is not good enough yet." in (whole / "report.html").read_text()
+
+
+def test_the_learning_curve_is_of_nested_parts(whole: Path) -> None:
+    current = StageFolder(whole / "round-1" / "certify").current()
+    assert current is not None
+    evidence = json.loads((current / "certificate.json").read_text())["evidence"]
+    points = evidence["curve"]["points"]
+    prompts = [one["prompts"] for one in points]
+    assert len(points) == 3
+    assert prompts[0] == round(0.3 * prompts[2])
+    assert prompts[1] == round(0.6 * prompts[2])
+    assert sorted(one["rankings"] for one in points) == [one["rankings"] for one in points]
+    assert points[-1]["accuracy"] == evidence["accuracy"]
+    reward = completed(whole)["reward"].result
+    assert evidence["accuracy"] == reward["test"]["accuracy"], "the same votes, the same scores"
+    assert evidence["dropped"].keys() == reward["dropped"].keys()
+
+
+def test_reward_certify_shows_the_certificate_of_a_run_or_a_config(whole: Path) -> None:
+    before = completed(whole)["certify"]
+    ran = rlhf("reward", "certify", whole)
+    assert ran.returncode == 4, ran.stderr
+    assert "Verdict: not yet" in ran.stdout
+    assert "held-out prompts with a ranking" in ran.stdout
+    assert ">= 100" in ran.stdout
+    assert "done" not in ran.stdout, "nothing was to be done"
+    assert completed(whole)["certify"] == before
+    words = (TINY, f"runs_dir={whole.parent}", "certify.enabled=false", "certify.curve=[]")
+    other = rlhf("reward", "certify", *words)
+    assert other.returncode == 4, other.stderr
+    assert "done Certify the reward model" in other.stdout
+    current = StageFolder(whole / "round-1" / "certify").current()
+    assert current is not None
+    evidence = json.loads((current / "certificate.json").read_text())["evidence"]
+    assert evidence["curve"] is None
 
 
 def test_from_does_a_stage_again_beside_what_is_there(whole: Path) -> None:
@@ -228,6 +283,7 @@ def test_chat_answers_and_compares(whole: Path) -> None:
     [
         (("run", "none.yaml"), 2, "no config file at none.yaml"),
         (("status", "nowhere"), 2, "no run at nowhere"),
+        (("reward", "certify", "nowhere"), 2, "no run at nowhere"),
         (("run", str(TINY), "--until", "rewrad"), 2, "no stage named 'rewrad'"),
         (("label", str(TINY), "runs_dir=nowhere"), 2, "has no responses to rank yet"),
         (("import", "none.jsonl", "--into", "x.db"), 2, "none.jsonl"),

@@ -6,6 +6,22 @@ from pathlib import Path
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_json, write_jsonl
 from rlhf.data.records import Ranking
+from rlhf.feedback.intervals import Share
+from rlhf.reward.accuracy import Accuracy
+from rlhf.reward.calibration import Calibration
+from rlhf.reward.certificate import (
+    Ceiling,
+    Curve,
+    Disagreement,
+    Evidence,
+    Part,
+    Point,
+    certify,
+    checks_of,
+    thresholds,
+)
+from rlhf.reward.learning_curve import Forecast, Law
+from rlhf.reward.probes import Probed
 
 NEEDS = {
     "prompts": [],
@@ -15,8 +31,9 @@ NEEDS = {
     "label": ["prompts", "sample"],
     "preferences": ["prompts", "sample", "label"],
     "reward": ["sft", "preferences"],
+    "certify": ["sft", "preferences", "reward"],
     "dpo": ["sft", "preferences"],
-    "ppo": ["prompts", "sft", "reward"],
+    "ppo": ["prompts", "sft", "reward", "certify"],
     "evaluate": ["prompts", "sft", "label", "preferences", "reward", "dpo", "ppo"],
 }
 
@@ -74,8 +91,13 @@ RESULTS: dict[str, Json] = {
         "train": measured(0.80, 0.79, 0.82),
         "test": measured(0.74, 0.69, 0.77),
     },
+    "certify": {"verdict": "fit for RL"},
     "dpo": {"loss": 0.49},
-    "ppo": {"objective/kl": 1.5},
+    "ppo": {
+        "objective/kl": 1.5,
+        "reward_verdict": "fit for RL",
+        "unfit_reward_allowed": False,
+    },
     "evaluate": {
         "judge": "built-in",
         "prompts": 400,
@@ -120,6 +142,56 @@ METRICS: dict[str, list[Json]] = {
     ],
     "ppo": [{"step": s, "objective/scores": s / 10, "objective/kl": s / 5} for s in (2, 4)],
 }
+
+
+def _accuracy(value: float, low: float, high: float) -> Accuracy:
+    return Accuracy(value, low, high, 1200, 150)
+
+
+def _share(value: float | None, count: int) -> Share:
+    interval = None if value is None else (value - 0.06, value + 0.06)
+    return Share(value, interval, count, count, 15)
+
+
+EVIDENCE = Evidence(
+    split="test",
+    accuracy=_accuracy(0.74, 0.69, 0.77),
+    train=_accuracy(0.80, 0.79, 0.82),
+    validation=_accuracy(0.73, 0.68, 0.78),
+    longest=_accuracy(0.55, 0.50, 0.60),
+    gain_over_longest=_accuracy(0.19, 0.13, 0.25),
+    words=_accuracy(0.68, 0.63, 0.73),
+    gain_over_words=_accuracy(0.06, 0.01, 0.11),
+    ceiling=Ceiling.of(0.85, (0.83, 0.88), 5),
+    by_margin=(Part("1", _share(0.7, 90)), Part("2", _share(None, 9))),
+    by_labeler=(Part("ann", _share(0.75, 60)), Part("bob", _share(0.70, 60))),
+    held_out_labelers=Part("2 labelers", _share(0.71, 80)),
+    calibration=Calibration(0.03, 0.18, 0.53, ((0.2, 0.18, 300), (0.8, 0.82, 300))),
+    calibrated=Calibration(0.02, 0.17, 0.52, ((0.3, 0.28, 300), (0.7, 0.72, 300))),
+    temperature=1.2,
+    temperature_votes=400,
+    probes=(
+        Probed("swap", _share(0.9, 100), -0.8, 0),
+        Probed("truncation", _share(0.8, 97), -0.5, 3),
+        Probed("repetition", _share(0.85, 100), -0.4, 0),
+        Probed("paraphrase", _share(0.95, 100), 0.1, 0),
+    ),
+    disagreement=Disagreement(3, 0.2, 0.6, 0.4),
+    dropped={"rankings_without_pair": 1, "responses_too_long": 0, "prompts_cut": 2},
+    curve=Curve(
+        (
+            Point(300, 200, _accuracy(0.66, 0.61, 0.71)),
+            Point(600, 400, _accuracy(0.71, 0.66, 0.76)),
+            Point(1200, 800, _accuracy(0.74, 0.69, 0.77)),
+        ),
+        Law(0.78, 2.0, 0.5),
+    ),
+)
+
+
+def certificate(evidence: Evidence = EVIDENCE, forecast: Forecast | None = None) -> Json:
+    """The certificate as the certify stage writes it."""
+    return certify(evidence, checks_of(evidence, thresholds()), forecast).to_json()
 
 
 def rankings() -> list[Ranking]:
@@ -177,6 +249,7 @@ def write_run(
     answers: list[Json] | None = None,
     environment: Json | None = None,
     config: Json | None = None,
+    certified: Json | None = None,
 ) -> Path:
     """Writes the stages in `found` (all by default), each complete and in use."""
     found = results() if found is None else found
@@ -187,6 +260,9 @@ def write_run(
     if "label" in found:
         rows = (ranking.to_json() for ranking in rankings())
         write_jsonl(folder / "round-1/label/aaa/rankings.jsonl", rows)
+    if "certify" in found:
+        made = certificate() if certified is None else certified
+        write_json(folder / "round-1/certify/aaa/certificate.json", made)
     if "evaluate" in found:
         rows_of_answers = answer_rows([1.0, -2.0, 0.5]) if answers is None else answers
         write_jsonl(folder / "round-1/evaluate/aaa/answers.jsonl", rows_of_answers)

@@ -45,15 +45,16 @@ def test_every_part_is_there(page: Path) -> None:
         "Policies",
         "Answers side by side",
         "Reward model",
+        "The reward model's certificate",
         "Training",
         "Labelers",
         "How to do it again",
     ]
-    assert html.count("<figure>") == html.count("<figcaption>") == html.count('role="img"') == 8
-    assert html.count("<table>") == html.count("<caption>") == 5
+    assert html.count("<figure>") == html.count("<figcaption>") == html.count('role="img"') == 9
+    assert html.count("<table>") == html.count("<caption>") == 9
     ids = re.findall(r'\bid="([^"]*)"', html)
     assert len(set(ids)) == len(ids)
-    assert "None of the 14 checks" in html
+    assert "None of the 15 checks" in html
 
 
 def test_the_same_run_gives_the_same_bytes_without_torch(page: Path, tmp_path: Path) -> None:

@@ -307,7 +307,7 @@ def test_the_line_under_the_title(tmp_path: Path) -> None:
     assert [plain(part) for part in subtitle(run_with(tmp_path))] == [
         "23 November 2026",
         "commit 0d2b7c4",
-        "10 min 0 s on 2 cores",
+        "11 min 0 s on 2 cores",
         "4 rankings by 2 simulated labelers (1.5 labeler hours)",
     ]
 

@@ -16,7 +16,7 @@ from benchmarks.world import make_world
 from rlhf.data.records import Ranking
 from rlhf.feedback.manners import Array, labeler_weights, manners
 from rlhf.reward import labelers
-from rlhf.reward.accuracy import calibration
+from rlhf.reward.calibration import reliability
 from rlhf.reward.labelers import (
     Comparisons,
     aware_weights,
@@ -240,7 +240,7 @@ def test_the_true_model_is_calibrated_ever_better() -> None:
         gap = world.gold[made.prompt, made.first] - world.gold[made.prompt, made.second]
         chance = 1 / (1 + np.exp(-2 * gap))
         said = np.where(made.vote == 1, chance, 1 - chance)
-        errors.append(calibration(said)[0])
+        errors.append(reliability(said)[0])
     assert errors[1] < 0.005
     assert errors[1] < errors[0] / 3
 

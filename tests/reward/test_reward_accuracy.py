@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rlhf.reward.accuracy import calibration, measure, pair_accuracy, scored_rows
+from rlhf.reward.accuracy import measure, pair_accuracy, scored_rows
 from rlhf.reward.rankings import RankedPrompt
 
 
@@ -54,23 +54,6 @@ def test_the_longest_is_the_baseline() -> None:
     assert found.accuracy.value == 1
     # shorter won, shorter won, as long (one half), longer won
     assert found.length_baseline.value == pytest.approx((0 + 0 + 0.5 + 1) / 4)
-
-
-def test_calibration_by_hand() -> None:
-    # From both sides: .9 and .8 were chosen, so .9, .8 right and .1, .2 wrong.
-    error, bins = calibration(np.array([0.92, 0.81]))
-    assert [count for *_, count in bins] == [1, 1, 1, 1]
-    assert error == pytest.approx((0.08 + 0.19 + 0.08 + 0.19) / 4)
-    # Three of four at .75: calibrated. The fourth chose what had .25.
-    error, bins = calibration(np.array([0.75] * 3 + [0.25]))
-    assert error == 0
-    assert bins == ((0.25, 0.25, 4), (0.75, 0.75, 4))
-
-
-def test_a_sure_prediction_falls_in_the_last_bin() -> None:
-    error, bins = calibration(np.array([1.0, 1.0, 0.0]))
-    assert [(p, count) for p, _, count in bins] == [(0.0, 3), (1.0, 3)]
-    assert error == pytest.approx(1 / 3)
 
 
 def test_the_true_model_is_calibrated_and_one_twice_as_sure_is_not() -> None:

@@ -1,0 +1,44 @@
+"""Whether RL may start on a reward model: what its certificate says, or else what the user says."""
+
+from pipelines.artifacts import read_certificate_of
+from pipelines.stage import UnfitRewardError, Work
+from rlhf.data.identity import Json
+
+FIT = "fit for RL"
+
+
+def fitness_for_rl(work: Work) -> Json:
+    """What to record of it: the verdict, and whether it was overridden; None where the config
+    leaves the certificate out.
+
+    Raises UnfitRewardError where the verdict is another and `ppo.allow_unfit_reward` is not set.
+    """
+    if "certify" not in work.inputs:
+        return {"reward_verdict": None, "unfit_reward_allowed": False}
+    certificate = read_certificate_of(work.inputs["certify"])
+    verdict = certificate["verdict"]
+    if verdict == FIT:
+        return {"reward_verdict": verdict, "unfit_reward_allowed": False}
+    if not work.config.ppo.allow_unfit_reward:
+        raise UnfitRewardError(_refusal(certificate))
+    return {"reward_verdict": verdict, "unfit_reward_allowed": True}
+
+
+def _refusal(certificate: Json) -> str:
+    failing = [one["threshold"] for one in certificate["checks"] if one["passes"]["rl"] is False]
+    first = failing[0]
+    others = f" and {len(failing) - 1} more checks" if len(failing) > 1 else ""
+    return (
+        f"PPO does not start: the reward model is {_said(certificate['verdict'])} ({first['title']}"
+        f"{others}): {_remedy(certificate, first)}, or set ppo.allow_unfit_reward=true to start "
+        "all the same, or ppo.enabled=false to go on without PPO; `rlhf reward certify` shows all."
+    )
+
+
+def _said(verdict: str) -> str:
+    return "not yet fit for RL" if verdict == "not yet" else verdict
+
+
+def _remedy(certificate: Json, threshold: Json) -> str:
+    more = (certificate["forecast"] or {}).get("more")
+    return f"collect about {more:,} more rankings" if more else str(threshold["remedy"])
