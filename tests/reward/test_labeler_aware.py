@@ -112,7 +112,7 @@ def test_what_is_minimised_is_the_same_to_rounding(monkeypatch: pytest.MonkeyPat
     heavy = replace(made, weight=np.where(index < 40, 2.0, 1.0))
     twice = made[np.concatenate([index, index[:40]])]
     renamed = replace(heavy, labeler=swap[made.labeler], prompt=1000 - made.prompt)
-    at = np.random.default_rng(2).normal(size=made.difference.shape[1]) * 0.3
+    at = 0.3 * np.random.default_rng(2).normal(size=(made.difference.shape[1],))
     found = []
     for one in (heavy, twice, renamed):
         losses.clear()
