@@ -15,9 +15,9 @@ from rlhf.feedback.audit import Entry, append, entries_of, save_answers
 from rlhf.feedback.campaigns import Campaign, review_key
 from rlhf.feedback.database import insert_new
 from rlhf.feedback.modes import Judgement, mode_named
+from rlhf.feedback.progress import count_answer
 from rlhf.feedback.recording import held_text, hold_labeler, iso_time
 from rlhf.feedback.schema import answers, assignments, campaigns, drafts, flags, items
-from rlhf.feedback.tally import count_answer
 
 Answer = Ranking | Demonstration
 FLAG_KINDS = ("personal_data", "harmful", "broken", "other")

@@ -15,9 +15,9 @@ from rlhf.feedback.assignment import count_places
 from rlhf.feedback.audit import Entry, append
 from rlhf.feedback.campaigns import Campaign, Item, review_key
 from rlhf.feedback.modes import CAMPAIGN_MODES, mode_named
+from rlhf.feedback.progress import recount
 from rlhf.feedback.recording import iso_time
 from rlhf.feedback.schema import answers, items
-from rlhf.feedback.tally import recount
 from rlhf.feedback.uploads import Groups, Lines, checked_priority, item_of, prompt_and_response
 
 

@@ -13,8 +13,8 @@ from rlhf.data.identity import Json, content_id, seeded_uuid
 from rlhf.data.records import Ranking
 from rlhf.feedback.audit import append, entries_of, save_answers
 from rlhf.feedback.database import insert_new
+from rlhf.feedback.progress import recount
 from rlhf.feedback.schema import answers, assignments, campaigns, items, labelers
-from rlhf.feedback.tally import recount
 
 
 def item_key(prompt_id: str, response_ids: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from rlhf.feedback.audit import Entry, append, entries_of, save_answers
 from rlhf.feedback.campaigns import checked_settings
 from rlhf.feedback.database import insert_missing
 from rlhf.feedback.modes import mode_named
+from rlhf.feedback.progress import recount
 from rlhf.feedback.recording import hold_labeler, iso_time
 from rlhf.feedback.schema import (
     assignments,
@@ -27,7 +28,6 @@ from rlhf.feedback.schema import (
     responses,
 )
 from rlhf.feedback.snapshot import CAMPAIGN, FILES, FORMAT, FORMAT_VERSION, ITEM_FIELDS, MANIFEST
-from rlhf.feedback.tally import recount
 from rlhf.feedback.verifying import verify
 
 _OF_THE_ROW = ("item", "superseded", "late")  # what a row adds to the answer's own fields

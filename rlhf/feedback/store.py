@@ -6,23 +6,24 @@ passed in by simulations, so that a simulated campaign repeats exactly.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, select
 
 from rlhf.data.identity import Json, canonical, content_id
 from rlhf.data.records import Demonstration, Prompt, Ranking
-from rlhf.feedback import answering, assignment, campaigns, withdrawal
+from rlhf.feedback import answering, assignment, campaigns, progress, withdrawal
 from rlhf.feedback.answering import Answer
 from rlhf.feedback.assignment import Task, shown_order
 from rlhf.feedback.campaigns import Campaign, Change, Item
 from rlhf.feedback.database import Database
 from rlhf.feedback.modes import Judgement
+from rlhf.feedback.progress import Progress
 from rlhf.feedback.recording import record
-from rlhf.feedback.schema import answers, assignments, items, prompts, tallies
+from rlhf.feedback.schema import answers, assignments, items, prompts
 from rlhf.feedback.schema import campaigns as campaign_table
 from rlhf.feedback.verifying import Verified, verify
 from rlhf.feedback.withdrawal import Withdrawn
@@ -31,21 +32,6 @@ __all__ = ["Campaign", "Change", "Item", "Judgement", "Progress", "Store", "Task
 
 # Checks of the labelers themselves: they say nothing new about the responses.
 _CHECKS = ("repeat", "identical")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Answers wanted and in hand, over a campaign's items; `mine` counts one labeler's. `late`
-    ones, among `done`, came after their lease had run out. `checks`, among `mine`, are no work that
-    is wanted.
-    """
-
-    wanted: int
-    done: int
-    mine: int
-    labelers: int
-    late: int = 0
-    checks: int = 0
 
 
 class Store:
@@ -386,19 +372,8 @@ class Store:
         """How far a campaign is, and one labeler's share of it; checks count for the labeler
         alone.
         """
-        by_labeler = select(tallies).where(tallies.c.campaign_id == campaign.id)
-        of_work = and_(items.c.campaign_id == campaign.id, items.c.kind == "work")
         with self.database.reading() as db:
-            wanted = db.execute(select(func.sum(items.c.wanted)).where(of_work)).scalar()
-            rows = db.execute(by_labeler).all()
-        return Progress(
-            wanted=wanted or 0,
-            done=sum(row.work for row in rows),
-            mine=sum(row.answers for row in rows if row.labeler_id == labeler_id),
-            labelers=len(rows),
-            late=sum(row.late for row in rows),
-            checks=sum(row.answers - row.work for row in rows if row.labeler_id == labeler_id),
-        )
+            return progress.progress(db, campaign.id, labeler_id)
 
     def digest(self, campaign: Campaign) -> str:
         """A hash of the rankings in force, which changes when one is added or corrected."""

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Text, cast, func, select
 
 from rlhf.data.identity import Json, canonical, content_id
 from rlhf.feedback import audit as log
+from rlhf.feedback.progress import miscounted
 from rlhf.feedback.recording import item_key
 from rlhf.feedback.schema import (
     answers,
@@ -26,7 +27,6 @@ from rlhf.feedback.schema import (
     prompts,
     responses,
 )
-from rlhf.feedback.tally import miscounted
 
 _ROWS_AT_ONCE = 2000
 

@@ -15,7 +15,7 @@ from hands import claimed, item, ranked
 from sqlalchemy import JSON, Connection, bindparam, inspect, text
 
 from rlhf.data.records import Ranking
-from rlhf.feedback import database, moving, tally
+from rlhf.feedback import database, moving, progress
 from rlhf.feedback.database import database_url, open_engine
 from rlhf.feedback.recording import item_key
 from rlhf.feedback.schema import metadata
@@ -183,7 +183,7 @@ def test_an_upgrade_that_fails_leaves_the_old_store_untouched(
         raise KeyError("injected")
 
     if fault == "at the end":
-        monkeypatch.setattr(tally, "count_all", fail)
+        monkeypatch.setattr(progress, "count_all", fail)
     elif fault == "in the middle":
         monkeypatch.setattr("alembic.op.bulk_insert", fail)
     with pytest.raises(ValueError, match=r"upgraded from version 0001 to 0002 .*left as it was"):

@@ -1,9 +1,11 @@
-"""How many answers in force each labeler has given, kept beside the answers.
+"""How far a campaign is: what is wanted, and how many answers in force each labeler has given,
+kept beside the answers.
 
 Each function works inside the caller's transaction.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from sqlalchemy import (
     ColumnElement,
@@ -23,6 +25,37 @@ from rlhf.feedback.database import insert_new
 from rlhf.feedback.schema import answers, items, tallies
 
 COLUMNS = ("campaign_id", "labeler_id", "answers", "work", "late")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Answers wanted and in hand, over a campaign's items; `mine` counts one labeler's. `late`
+    ones, among `done`, came after their lease had run out. `checks`, among `mine`, are no work that
+    is wanted.
+    """
+
+    wanted: int
+    done: int
+    mine: int
+    labelers: int
+    late: int = 0
+    checks: int = 0
+
+
+def progress(db: Connection, campaign_id: int, labeler_id: str) -> Progress:
+    """How far a campaign is, and one labeler's share of it."""
+    by_labeler = select(tallies).where(tallies.c.campaign_id == campaign_id)
+    of_work = and_(items.c.campaign_id == campaign_id, items.c.kind == "work")
+    wanted = db.execute(select(func.sum(items.c.wanted)).where(of_work)).scalar()
+    rows = db.execute(by_labeler).all()
+    return Progress(
+        wanted=wanted or 0,
+        done=sum(row.work for row in rows),
+        mine=sum(row.answers for row in rows if row.labeler_id == labeler_id),
+        labelers=len(rows),
+        late=sum(row.late for row in rows),
+        checks=sum(row.answers - row.work for row in rows if row.labeler_id == labeler_id),
+    )
 
 
 def count_answer(
