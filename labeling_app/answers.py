@@ -10,7 +10,7 @@ from labeling_app.rendering import inert_markdown
 from rlhf.data.identity import Json, canonical, content_id
 from rlhf.data.records import Demonstration, Prompt, Ranking
 from rlhf.feedback.answering import MAX_DRAFT_CHARACTERS
-from rlhf.feedback.assignment import COPY
+from rlhf.feedback.checks import COPY
 from rlhf.feedback.modes import MAX_RESPONSES
 from rlhf.feedback.store import Campaign, Change, Progress, Task
 

@@ -10,10 +10,11 @@ from sqlalchemy import Connection, Row, Select, and_, insert, select, update
 
 from rlhf.data.identity import Json
 from rlhf.data.records import Demonstration, Ranking
-from rlhf.feedback.assignment import count_places, drop_draft
 from rlhf.feedback.audit import Entry, append, entries_of, save_answers
-from rlhf.feedback.campaigns import Campaign, review_key
+from rlhf.feedback.campaigns import Campaign
 from rlhf.feedback.database import insert_new
+from rlhf.feedback.items import review_key
+from rlhf.feedback.leases import count_places, drop_draft
 from rlhf.feedback.modes import Judgement, mode_named
 from rlhf.feedback.progress import count_answer
 from rlhf.feedback.recording import held_text, hold_labeler, iso_time

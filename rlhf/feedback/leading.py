@@ -11,9 +11,10 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 from rlhf.data.identity import Json
 from rlhf.data.records import Response
 from rlhf.feedback import answering, campaigns
-from rlhf.feedback.assignment import count_places
 from rlhf.feedback.audit import Entry, append
-from rlhf.feedback.campaigns import Campaign, Item, review_key
+from rlhf.feedback.campaigns import Campaign
+from rlhf.feedback.items import Item, add_items, items_of, review_key
+from rlhf.feedback.leases import count_places
 from rlhf.feedback.modes import CAMPAIGN_MODES, mode_named
 from rlhf.feedback.progress import recount
 from rlhf.feedback.recording import iso_time
@@ -45,7 +46,7 @@ def add_lines(db: Connection, campaign: Campaign, by: str, text: str) -> int:
     most = mode_named(campaign.mode).responses[1]
     lines = Lines(text)
     with lines.named():
-        added = campaigns.add_items(db, campaign, (item_of(row, most) for row in lines))
+        added = add_items(db, campaign, (item_of(row, most) for row in lines))
     log(db, by, "items added", f"{campaign.name}: {added}")
     return added
 
@@ -62,7 +63,7 @@ def add_model(db: Connection, campaign: Campaign, by: str, model: str, text: str
         raise ValueError("the responses need the name of the model that wrote them")
     most = mode_named(campaign.mode).responses[1]
     first: dict[str, Item] = {}
-    for item in campaigns.items_of(db, campaign):
+    for item in items_of(db, campaign):
         first.setdefault(item.prompt.id, item)
 
     def beside(row: Json) -> Item:
@@ -76,7 +77,7 @@ def add_model(db: Connection, campaign: Campaign, by: str, model: str, text: str
 
     lines = Lines(text)
     with lines.named():
-        added = campaigns.add_items(db, campaign, (beside(row) for row in lines))
+        added = add_items(db, campaign, (beside(row) for row in lines))
     log(db, by, "model added", f"{campaign.name}: {added} items of {model}")
     return added
 

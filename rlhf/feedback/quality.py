@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from rlhf.feedback.assignment import COPY
+from rlhf.feedback.checks import COPY
 from rlhf.feedback.intervals import Array, Share, difference, median_of, share_of, student
 from rlhf.feedback.observations import Observations, Vote
 from rlhf.feedback.shares import AGAINST_THE_CREW, Tally, crew_of, identical_pairs

@@ -15,11 +15,13 @@ from sqlalchemy import ColumnElement, and_, select
 
 from rlhf.data.identity import Json, canonical, content_id
 from rlhf.data.records import Demonstration, Prompt, Ranking
-from rlhf.feedback import answering, assignment, campaigns, progress, withdrawal
+from rlhf.feedback import answering, assignment, campaigns, leases, membership, progress, withdrawal
 from rlhf.feedback.answering import Answer
 from rlhf.feedback.assignment import Task, shown_order
-from rlhf.feedback.campaigns import Campaign, Change, Item
+from rlhf.feedback.campaigns import Campaign
 from rlhf.feedback.database import Database
+from rlhf.feedback.items import Item, add_items, items_of, prioritise
+from rlhf.feedback.membership import Change
 from rlhf.feedback.modes import Judgement
 from rlhf.feedback.progress import Progress
 from rlhf.feedback.recording import record
@@ -105,53 +107,53 @@ class Store:
         to another prompt.
         """
         with self.database.writing() as db:
-            return campaigns.add_items(db, campaign, new)
+            return add_items(db, campaign, new)
 
     def items(self, campaign: Campaign) -> Iterator[Item]:
         """The items of a campaign, in their order; checks and reviews left out."""
         with self.database.reading() as db:
-            yield from list(campaigns.items_of(db, campaign))
+            yield from list(items_of(db, campaign))
 
     def prioritise(self, campaign: Campaign, priorities: Mapping[str, float]) -> None:
         """Puts the items of the prompts with the highest numbers first."""
         with self.database.writing() as db:
-            campaigns.prioritise(db, campaign, dict(priorities))
+            prioritise(db, campaign, dict(priorities))
 
     # Labelers and what they are told
 
     def join(self, campaign: Campaign, labeler_id: str) -> None:
         """Lets a labeler work on a campaign that is for members only."""
         with self.database.writing() as db:
-            campaigns.join(db, campaign, labeler_id, time.time())
+            membership.join(db, campaign, labeler_id, time.time())
 
     def may_work(self, campaign: Campaign, labeler_id: str) -> bool:
         """Whether the labeler may work on the campaign at all."""
         if not campaign.settings.members_only:
             return True
         with self.database.reading() as db:
-            return campaigns.is_member(db, campaign, labeler_id)
+            return membership.is_member(db, campaign, labeler_id)
 
     def consent(self, campaign: Campaign, labeler_id: str, guidelines_version: int) -> None:
         """Records that a labeler accepts the guidelines; ValueError where that version is not the
         newest.
         """
         with self.database.writing() as db:
-            campaigns.consent(db, campaign, labeler_id, guidelines_version)
+            membership.consent(db, campaign, labeler_id, guidelines_version)
 
     def has_consented(self, campaign: Campaign, labeler_id: str) -> bool:
         """Whether the labeler has accepted the guidelines as they are now."""
         with self.database.reading() as db:
-            return campaigns.has_consented(db, campaign, labeler_id)
+            return membership.has_consented(db, campaign, labeler_id)
 
     def changes(self, campaign: Campaign, labeler_id: str) -> list[Change]:
         """What has changed since the labeler was last told."""
         with self.database.reading() as db:
-            return campaigns.changes_since(db, campaign, labeler_id)
+            return membership.changes_since(db, campaign, labeler_id)
 
     def told(self, campaign: Campaign, labeler_id: str, version: int) -> None:
         """Notes that the labeler has read of the changes up to this version."""
         with self.database.writing() as db:
-            campaigns.tell(db, campaign, labeler_id, version)
+            membership.tell(db, campaign, labeler_id, version)
 
     # Labelers at work
 
@@ -174,12 +176,12 @@ class Store:
         """
         moment = time.time() if now is None else now
         with self.database.reading() as db:
-            expired = assignment.any_expired(db, campaign, moment)
+            expired = leases.any_expired(db, campaign, moment)
         if expired:
             with self.database.writing() as db:
-                assignment.release_expired(db, campaign, moment)
+                leases.release_expired(db, campaign, moment)
         with self.database.writing() as db:
-            campaigns.join(db, campaign, labeler_id, moment)
+            membership.join(db, campaign, labeler_id, moment)
             return assignment.claim(db, campaign, labeler_id, moment, after=after, review=review)
 
     def extend(
@@ -194,7 +196,7 @@ class Store:
         moment = time.time() if now is None else now
         with self.database.writing() as db:
             until = moment + campaign.settings.lease_minutes * 60
-            assignment.extend(db, labeler_id, item_ids, until)
+            leases.extend(db, labeler_id, item_ids, until)
 
     def task(self, item_id: int, labeler_id: str, campaign: Campaign | None = None) -> Task | None:
         """An item that this labeler was given before, as they saw it; None where they were not, or
@@ -262,7 +264,7 @@ class Store:
         stays answered.
         """
         with self.database.writing() as db:
-            assignment.skip(db, item_id, labeler_id, reason)
+            leases.skip(db, item_id, labeler_id, reason)
 
     def answer(self, item_id: int, labeler_id: str) -> Answer | None:
         """A labeler's own answer to an item, as it stands now; None where there is none."""
