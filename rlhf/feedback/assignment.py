@@ -9,13 +9,15 @@ time, and PostgreSQL takes locks, always in the order campaign, labeler, assignm
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
+    Select,
     and_,
+    bindparam,
     exists,
-    func,
     insert,
     select,
     update,
@@ -24,9 +26,10 @@ from sqlalchemy import (
 from rlhf.data.identity import Json, seed_from
 from rlhf.data.records import Prompt, Response
 from rlhf.feedback.campaigns import Campaign
-from rlhf.feedback.checks import AnyRow, check_due, gold_item, identical_item, met_by, repeat_item
+from rlhf.feedback.checks import AnyRow, check_due, gold_item, identical_item, repeat_item
 from rlhf.feedback.items import load_texts
 from rlhf.feedback.leases import PLACED, extend, of_labeler
+from rlhf.feedback.outlook import Ahead, Outlook, of_kind, outlook
 from rlhf.feedback.recording import hold_labeler
 from rlhf.feedback.schema import assignments, drafts, items
 
@@ -49,6 +52,10 @@ class Task:
     @property
     def shown(self) -> tuple[str, ...]:
         return tuple(response.id for response in self.responses)
+
+
+_GIVE = insert(assignments)
+_TAKE = update(items).where(items.c.id == bindparam("item")).values(taken=items.c.taken + 1)
 
 
 def shown_order(
@@ -74,26 +81,40 @@ def claim(
 ) -> Task | None:
     """The labeler's open task, else the next one, else None; see `Store.claim`."""
     hold_labeler(db, labeler_id, moment)
+    ahead = Ahead(after, review)
+    before = outlook(db, campaign, labeler_id, moment, ahead)
+    return claim_held(db, campaign, labeler_id, moment, before, ahead)
+
+
+def claim_held(
+    db: Connection,
+    campaign: Campaign,
+    labeler_id: str,
+    moment: float,
+    before: Outlook,
+    ahead: Ahead,
+) -> Task | None:
+    """What `claim` does, for a labeler who is held and whose outlook is known."""
+    review = ahead.review
     until = moment + campaign.settings.lease_minutes * 60
-    opened = _open_items(db, campaign, labeler_id, review=review)
-    waiting = [item for item in opened if item.id != after]
+    opened = _open_items(db, campaign, labeler_id, review=review) if before.waiting else []
+    waiting = [item for item in opened if item.id != ahead.after]
     if waiting:
         item = waiting[0]
         extend(db, labeler_id, [item.id], until)
-    elif (begun := _own_expired(db, campaign, labeler_id, review=review)) is not None:
-        item = begun
-        mine = of_labeler(item.id, labeler_id)
+        return task_of(db, campaign, item, labeler_id)
+    begun = _own_expired(db, campaign, labeler_id, review=review) if before.begun else None
+    if begun is not None:
+        mine = of_labeler(begun.id, labeler_id)
         db.execute(update(assignments).where(mine).values(state="open", leased_until=until))
-        _take(db, item)
-    elif not campaign.settings.open:  # what is begun can be finished
+        _take(db, begun)
+        return task_of(db, campaign, begun, labeler_id)
+    if not campaign.settings.open:  # what is begun can be finished
         return None
-    else:
-        found = _next_item(db, campaign, labeler_id, review=review)
-        if found is None:
-            return None
-        item = found
-        _give(db, campaign, labeler_id, item, until)
-    return task_of(db, campaign, item, labeler_id)
+    found = _next_item(db, campaign, labeler_id, before.given + 1, review=review)
+    if found is None:
+        return None
+    return _give(db, campaign, labeler_id, found, before.given + 1, until)
 
 
 def task_of(db: Connection, campaign: Campaign, item: AnyRow, labeler_id: str) -> Task:
@@ -108,10 +129,6 @@ def task_of(db: Connection, campaign: Campaign, item: AnyRow, labeler_id: str) -
     return Task(item.id, labeler_id, prompt, answers, mode, draft, row.leased_until)
 
 
-def _of_kind(*, review: bool) -> ColumnElement[bool]:
-    return items.c.kind == "review" if review else items.c.kind != "review"
-
-
 def _open_items(
     db: Connection, campaign: Campaign, labeler_id: str, *, review: bool
 ) -> Sequence[AnyRow]:
@@ -121,7 +138,7 @@ def _open_items(
         assignments.c.state == "open",
     )
     joined = items.join(assignments, assignments.c.item_id == items.c.id)
-    found = select(items).select_from(joined).where(mine, _of_kind(review=review))
+    found = select(items).select_from(joined).where(mine, of_kind(review=review))
     ordered = found.order_by(assignments.c.ordinal)
     return db.execute(ordered.with_for_update(key_share=True, of=assignments)).all()
 
@@ -137,17 +154,16 @@ def _own_expired(
         (items.c.taken < items.c.wanted) | items.c.kind.not_in(PLACED),
     )
     joined = items.join(assignments, assignments.c.item_id == items.c.id)
-    found = select(items).select_from(joined).where(mine, _of_kind(review=review))
+    found = select(items).select_from(joined).where(mine, of_kind(review=review))
     first = found.order_by(assignments.c.ordinal).limit(1)
     return db.execute(first.with_for_update(key_share=True, skip_locked=True, of=items)).first()
 
 
 def _next_item(
-    db: Connection, campaign: Campaign, labeler_id: str, *, review: bool
+    db: Connection, campaign: Campaign, labeler_id: str, ordinal: int, *, review: bool
 ) -> AnyRow | None:
     if review:
         return _free_item(db, campaign, labeler_id, "review")
-    ordinal = _given(db, campaign, labeler_id) + 1
     check = check_due(campaign, labeler_id, ordinal)
     if check == "gold":
         item = gold_item(db, campaign, labeler_id)
@@ -162,51 +178,59 @@ def _next_item(
 
 def _free_item(db: Connection, campaign: Campaign, labeler_id: str, kind: str) -> AnyRow | None:
     """The first item with a free place that this labeler has not met."""
+    first, waited_for = _first_free(kind, campaign.settings.order == "balanced")
+    who = {"campaign": campaign.id, "labeler": labeler_id}
+    # Where none is left, or others hold the last ones at this moment: wait for them.
+    return db.execute(first, who).first() or db.execute(waited_for, who).first()
+
+
+@cache
+def _first_free(kind: str, balanced: bool) -> tuple[Select[Any], Select[Any]]:
     wanting = select(items).where(
-        items.c.campaign_id == campaign.id,
+        items.c.campaign_id == bindparam("campaign"),
         items.c.kind == kind,
         items.c.taken < items.c.wanted,
-        ~met_by(labeler_id),
+        ~exists().where(
+            assignments.c.item_id == items.c.id, assignments.c.labeler_id == bindparam("labeler")
+        ),
     )
     if kind == "review":  # nobody settles a dispute of their own
         voted = exists().where(
             assignments.c.item_id == items.c.of_item,
-            assignments.c.labeler_id == labeler_id,
+            assignments.c.labeler_id == bindparam("labeler"),
             assignments.c.state == "done",
         )
         wanting = wanting.where(~voted)
-    balanced = [items.c.taken] if campaign.settings.order == "balanced" else []
-    first = wanting.order_by(items.c.priority.desc(), *balanced, items.c.position).limit(1)
-    free = db.execute(first.with_for_update(key_share=True, skip_locked=True)).first()
-    if free is None:  # none is left, or others hold the last ones at this moment: wait for them
-        free = db.execute(first.with_for_update(key_share=True)).first()
-    return free
-
-
-def _given(db: Connection, campaign: Campaign, labeler_id: str) -> int:
-    """The ordinal of the last item that a labeler was given; 0 before the first."""
-    mine = and_(assignments.c.labeler_id == labeler_id, assignments.c.campaign_id == campaign.id)
-    last = db.execute(select(func.max(assignments.c.ordinal)).where(mine)).scalar()
-    return int(last or 0)
-
-
-def _give(db: Connection, campaign: Campaign, labeler_id: str, item: AnyRow, until: float) -> None:
-    salt = "" if item.kind in ("work", "gold") else f"{item.kind} {item.id}"
-    db.execute(
-        insert(assignments).values(
-            item_id=item.id,
-            labeler_id=labeler_id,
-            state="open",
-            reason="",
-            leased_until=until,
-            campaign_id=campaign.id,
-            ordinal=_given(db, campaign, labeler_id) + 1,
-            shown=shown_order(labeler_id, item.prompt_id, item.response_ids, salt),
-        )
+    evenly = [items.c.taken] if balanced else []
+    first = wanting.order_by(items.c.priority.desc(), *evenly, items.c.position).limit(1)
+    return (
+        first.with_for_update(key_share=True, skip_locked=True),
+        first.with_for_update(key_share=True),
     )
+
+
+def _give(
+    db: Connection, campaign: Campaign, labeler_id: str, item: AnyRow, ordinal: int, until: float
+) -> Task:
+    salt = "" if item.kind in ("work", "gold") else f"{item.kind} {item.id}"
+    shown = shown_order(labeler_id, item.prompt_id, item.response_ids, salt)
+    row: Json = {
+        "item_id": item.id,
+        "labeler_id": labeler_id,
+        "state": "open",
+        "reason": "",
+        "leased_until": until,
+        "campaign_id": campaign.id,
+        "ordinal": ordinal,
+        "shown": shown,
+    }
+    db.execute(_GIVE, row)
     _take(db, item)
+    prompt, answers = load_texts(db, item.prompt_id, shown)
+    mode = "review" if item.kind == "review" else campaign.mode
+    return Task(item.id, labeler_id, prompt, answers, mode, None, until)
 
 
 def _take(db: Connection, item: AnyRow) -> None:
     if item.kind in PLACED:
-        db.execute(update(items).where(items.c.id == item.id).values(taken=items.c.taken + 1))
+        db.execute(_TAKE, {"item": item.id})

@@ -4,7 +4,7 @@ Each function works inside the caller's transaction.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,6 +19,7 @@ from rlhf.feedback.schema import (
     campaign_versions,
     campaigns,
 )
+from rlhf.feedback.seals import version_seal
 
 Kind = Literal["work", "gold", "repeat", "identical", "review"]
 
@@ -67,6 +68,7 @@ class Campaign:
     settings: CampaignSettings
     version: int = 1
     guidelines_version: int = 1
+    secret: str = field(default="", repr=False)
 
 
 def checked_settings(settings: Json) -> CampaignSettings:
@@ -95,7 +97,7 @@ def create(
         return False
     made = db.execute(select(campaigns.c.id).where(campaigns.c.name == name)).scalar_one()
     _note_version(db, made, 1, 1, text, kept, "", by, now)
-    append(db, now, [Entry(by, "campaign made", name)])
+    append(db, now, [Entry(by, "campaign made", name, version_seal(name, 1, 1, text, kept))])
     return True
 
 
@@ -120,7 +122,8 @@ def change(
         .values(**values, guidelines_version=guidelines_version)
     )
     _note_version(db, campaign.id, version, guidelines_version, text, kept, note, by, now)
-    append(db, now, [Entry(by, "campaign changed", f"{campaign.name} version {version}")])
+    seal = version_seal(campaign.name, version, guidelines_version, text, kept)
+    append(db, now, [Entry(by, "campaign changed", f"{campaign.name} version {version}", seal)])
 
 
 def _note_version(
@@ -158,4 +161,5 @@ def campaign_of(row: Row[tuple[object, ...]]) -> Campaign:
         CampaignSettings.model_validate(row.settings),
         row.version,
         row.guidelines_version,
+        row.secret,
     )

@@ -4,15 +4,18 @@ Each function works inside the caller's transaction.
 """
 
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
     Connection,
     and_,
+    bindparam,
     func,
     insert,
     select,
+    union_all,
     update,
 )
 
@@ -20,8 +23,17 @@ from rlhf.data.identity import Json, content_id, seed_from
 from rlhf.data.records import Prompt, Response
 from rlhf.feedback.campaigns import Campaign
 from rlhf.feedback.modes import mode_named
-from rlhf.feedback.recording import item_key
+from rlhf.feedback.progress import count_wanted
+from rlhf.feedback.recording import iso_time, item_key
 from rlhf.feedback.schema import campaigns, items, prompts, responses
+from rlhf.feedback.seals import seal_gold
+
+_TEXTS = union_all(
+    select(prompts.c.id, prompts.c.body).where(prompts.c.id == bindparam("prompt")),
+    select(responses.c.id, responses.c.body).where(
+        responses.c.id.in_(bindparam("responses", expanding=True))
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +97,10 @@ def add_items(db: Connection, campaign: Campaign, new: Iterable[Item]) -> int:
     for table, rows in ((prompts, prompt_rows), (responses, response_rows), (items, item_rows)):
         if rows:
             db.execute(insert(table), rows)
+    count_wanted(db, campaign.id)
+    gold = [row["key"] for row in item_rows if row["kind"] == "gold"]
+    if gold:
+        seal_gold(db, iso_time(time.time()), campaign.id, gold)
     return len(item_rows)
 
 
@@ -105,13 +121,13 @@ def items_of(db: Connection, campaign: Campaign) -> Iterator[Item]:
 
 
 def load_texts(
-    db: Connection, prompt_id: str, response_ids: list[str]
+    db: Connection, prompt_id: str, response_ids: Sequence[str]
 ) -> tuple[Prompt, tuple[Response, ...]]:
     """A prompt and responses to it, in the order of their ids as given."""
-    body = db.execute(select(prompts.c.body).where(prompts.c.id == prompt_id)).scalar_one()
-    rows = db.execute(select(responses.c.body).where(responses.c.id.in_(response_ids))).scalars()
-    by_id = {row["id"]: Response.from_json(row) for row in rows}
-    return Prompt.from_json(body), tuple(by_id[response] for response in response_ids)
+    rows = db.execute(_TEXTS, {"prompt": prompt_id, "responses": list(response_ids)})
+    by_id = {row.id: row.body for row in rows}
+    answers = tuple(Response.from_json(by_id[response]) for response in response_ids)
+    return Prompt.from_json(by_id[prompt_id]), answers
 
 
 def _overlap(campaign: Campaign, key: str) -> int:

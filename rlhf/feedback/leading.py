@@ -16,9 +16,11 @@ from rlhf.feedback.campaigns import Campaign
 from rlhf.feedback.items import Item, add_items, items_of, review_key
 from rlhf.feedback.leases import count_places
 from rlhf.feedback.modes import CAMPAIGN_MODES, mode_named
-from rlhf.feedback.progress import recount
+from rlhf.feedback.progress import count_wanted, recount
 from rlhf.feedback.recording import iso_time
 from rlhf.feedback.schema import answers, items
+from rlhf.feedback.schema import campaigns as campaign_rows
+from rlhf.feedback.seals import gold_entry
 from rlhf.feedback.uploads import Groups, Lines, checked_priority, item_of, prompt_and_response
 
 
@@ -89,6 +91,8 @@ def mark_gold(
 
     Raises ValueError where it is a check or a review, or the order is not over its responses.
     """
+    held = select(campaign_rows.c.id).where(campaign_rows.c.id == campaign.id)
+    db.execute(held.with_for_update(key_share=True))  # before the item: the order of locks
     row = _own_item(db, campaign, item_id)
     if expected is not None:
         ids = [one for group in expected for one in group]
@@ -102,7 +106,9 @@ def mark_gold(
     count_places(db, [item_id])
     answered = select(answers.c.labeler_id).where(answers.c.item_id == item_id).distinct()
     recount(db, campaign.id, sorted(db.execute(answered).scalars()))
-    log(db, by, "gold marked" if expected else "gold unmarked", f"item {item_id}")
+    count_wanted(db, campaign.id)
+    action = "gold marked" if expected else "gold unmarked"
+    append(db, iso_time(time.time()), [gold_entry(by, action, item_id, expected)])
 
 
 def set_priorities(

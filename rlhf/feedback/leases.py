@@ -10,6 +10,7 @@ from sqlalchemy import (
     Connection,
     Select,
     and_,
+    bindparam,
     func,
     select,
     update,
@@ -20,6 +21,10 @@ from rlhf.feedback.recording import held_text
 from rlhf.feedback.schema import assignments, drafts, items
 
 PLACED = ("work", "review")  # kinds of which only so many are wanted
+
+_DROP_DRAFT = drafts.delete().where(
+    drafts.c.item_id == bindparam("item"), drafts.c.labeler_id == bindparam("labeler")
+)
 
 
 def extend(db: Connection, labeler_id: str, item_ids: Sequence[int], until: float) -> None:
@@ -86,8 +91,7 @@ def skip(db: Connection, item_id: int, labeler_id: str, reason: str) -> bool:
 
 def drop_draft(db: Connection, item_id: int, labeler_id: str) -> None:
     """Forgets what was begun: it has been answered or skipped."""
-    mine = and_(drafts.c.item_id == item_id, drafts.c.labeler_id == labeler_id)
-    db.execute(drafts.delete().where(mine))
+    db.execute(_DROP_DRAFT, {"item": item_id, "labeler": labeler_id})
 
 
 def of_labeler(item_id: int, labeler_id: str) -> ColumnElement[bool]:

@@ -14,11 +14,17 @@ from sqlalchemy import (
     update,
 )
 
+from rlhf.data.identity import Json
 from rlhf.feedback.audit import Entry, append
-from rlhf.feedback.campaigns import Campaign
+from rlhf.feedback.campaigns import Campaign, CampaignSettings
 from rlhf.feedback.database import insert_new
 from rlhf.feedback.recording import add_labeler, hold_labeler, iso_time
 from rlhf.feedback.schema import campaign_versions, consents, members
+from rlhf.feedback.seals import CONSENTED, consent_subject
+
+# Settings whose change concerns those who work. How items are given out concerns the lead alone,
+# and labelers who are told of checks look out for them.
+TOLD = {"open", "consent", "lease_minutes", "pay_per_answer", "currency"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,9 @@ class Change:
 
 
 def changes_since(db: Connection, campaign: Campaign, labeler_id: str) -> list[Change]:
-    """The changes that a labeler has not been told of; none to one who has not begun yet."""
+    """The changes that a labeler has not been told of and that concern them: what the lead wrote a
+    note about, the guidelines, and `TOLD` settings. None to one who has not begun yet.
+    """
     mine = and_(members.c.campaign_id == campaign.id, members.c.labeler_id == labeler_id)
     told = db.execute(select(members.c.told_version).where(mine)).scalar()
     table = campaign_versions.c
@@ -53,7 +61,14 @@ def changes_since(db: Connection, campaign: Campaign, labeler_id: str) -> list[C
             row.guidelines_version != before.guidelines_version,
         )
         for before, row in pairwise(rows)
+        if row.note
+        or row.guidelines_version != before.guidelines_version
+        or _told_of(row.settings) != _told_of(before.settings)
     ]
+
+
+def _told_of(settings: Json) -> Json:
+    return CampaignSettings.model_validate(settings).model_dump(include=TOLD)
 
 
 def join(db: Connection, campaign: Campaign, labeler_id: str, moment: float) -> None:
@@ -97,8 +112,8 @@ def consent(db: Connection, campaign: Campaign, labeler_id: str, version: int) -
     row = {"campaign_id": campaign.id, "labeler_id": labeler_id, "guidelines_version": version}
     if not insert_new(db, consents, [{**row, "given_at": iso_time(now)}]):
         return
-    subject = f"{campaign.name} guidelines {version}"
-    append(db, iso_time(now), [Entry(labeler_id, "consent given", subject)])
+    subject = consent_subject(campaign.name, version)
+    append(db, iso_time(now), [Entry(labeler_id, CONSENTED, subject)])
 
 
 def has_consented(db: Connection, campaign: Campaign, labeler_id: str) -> bool:

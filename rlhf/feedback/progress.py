@@ -6,6 +6,7 @@ Each function works inside the caller's transaction.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    bindparam,
     case,
     delete,
     func,
@@ -21,10 +23,36 @@ from sqlalchemy import (
     update,
 )
 
-from rlhf.feedback.database import insert_new
-from rlhf.feedback.schema import answers, items, tallies
+from rlhf.feedback.database import INSERTS, InsertNew
+from rlhf.feedback.schema import answers, campaigns, items, tallies
 
 COLUMNS = ("campaign_id", "labeler_id", "answers", "work", "late")
+
+_MINE = tallies.c.labeler_id == bindparam("labeler")
+_PROGRESS = (
+    select(
+        campaigns.c.wanted,
+        func.coalesce(func.sum(tallies.c.work), 0),
+        func.coalesce(func.sum(case((_MINE, tallies.c.answers))), 0),
+        func.count(tallies.c.labeler_id),
+        func.coalesce(func.sum(tallies.c.late), 0),
+        func.coalesce(func.sum(case((_MINE, tallies.c.answers - tallies.c.work))), 0),
+    )
+    .select_from(campaigns.outerjoin(tallies, tallies.c.campaign_id == campaigns.c.id))
+    .where(campaigns.c.id == bindparam("campaign"))
+    .group_by(campaigns.c.id, campaigns.c.wanted)
+)
+
+
+def _count(insert: InsertNew) -> Any:
+    is_work = case((items.c.kind == "work", 1), else_=0)
+    work = select(is_work).where(items.c.id == bindparam("counted_item")).scalar_subquery()
+    first = insert(tallies).values(answers=1, work=work)
+    grown = {name: tallies.c[name] + first.excluded[name] for name in ("answers", "work", "late")}
+    return first.on_conflict_do_update(index_elements=list(tallies.primary_key), set_=grown)
+
+
+_COUNT = {name: _count(insert) for name, insert in INSERTS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,31 +72,26 @@ class Progress:
 
 def progress(db: Connection, campaign_id: int, labeler_id: str) -> Progress:
     """How far a campaign is, and one labeler's share of it."""
-    by_labeler = select(tallies).where(tallies.c.campaign_id == campaign_id)
+    return Progress(*db.execute(_PROGRESS, {"campaign": campaign_id, "labeler": labeler_id}).one())
+
+
+def count_wanted(db: Connection, campaign_id: int) -> None:
+    """Counts anew what the campaign's items of work want; its row is held by the caller, so that
+    nobody adds or marks items at the same time.
+    """
     of_work = and_(items.c.campaign_id == campaign_id, items.c.kind == "work")
-    wanted = db.execute(select(func.sum(items.c.wanted)).where(of_work)).scalar()
-    rows = db.execute(by_labeler).all()
-    return Progress(
-        wanted=wanted or 0,
-        done=sum(row.work for row in rows),
-        mine=sum(row.answers for row in rows if row.labeler_id == labeler_id),
-        labelers=len(rows),
-        late=sum(row.late for row in rows),
-        checks=sum(row.answers - row.work for row in rows if row.labeler_id == labeler_id),
-    )
+    wanted = select(func.coalesce(func.sum(items.c.wanted), 0)).where(of_work).scalar_subquery()
+    db.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(wanted=wanted))
 
 
 def count_answer(
-    db: Connection, campaign_id: int, labeler_id: str, kind: str, *, late: bool
+    db: Connection, campaign_id: int, labeler_id: str, item_id: int, *, late: bool
 ) -> None:
-    """Adds one labeler's first answer to an item of this kind; a correction changes no count."""
-    row = {"campaign_id": campaign_id, "labeler_id": labeler_id}
-    counts = {"answers": 1, "work": int(kind == "work"), "late": int(late)}
-    if insert_new(db, tallies, [{**row, **counts}]):
-        return
-    mine = and_(tallies.c.campaign_id == campaign_id, tallies.c.labeler_id == labeler_id)
-    grown = {name: tallies.c[name] + more for name, more in counts.items() if more}
-    db.execute(update(tallies).where(mine).values(grown))
+    """Adds one labeler's first answer to an item; a correction changes no count. Done after the
+    answer is saved: from then on nobody makes the item a gold one.
+    """
+    who = {"campaign_id": campaign_id, "labeler_id": labeler_id}
+    db.execute(_COUNT[db.dialect.name], {**who, "counted_item": item_id, "late": int(late)})
 
 
 def recount(db: Connection, campaign_id: int, labeler_ids: Iterable[str]) -> None:

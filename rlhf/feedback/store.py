@@ -18,13 +18,14 @@ from rlhf.data.records import Demonstration, Prompt, Ranking
 from rlhf.feedback import answering, assignment, campaigns, leases, membership, progress, withdrawal
 from rlhf.feedback.answering import Answer
 from rlhf.feedback.assignment import Task, shown_order
+from rlhf.feedback.audit import append
 from rlhf.feedback.campaigns import Campaign
 from rlhf.feedback.database import Database
 from rlhf.feedback.items import Item, add_items, items_of, prioritise
 from rlhf.feedback.membership import Change
 from rlhf.feedback.modes import Judgement
 from rlhf.feedback.progress import Progress
-from rlhf.feedback.recording import record
+from rlhf.feedback.recording import iso_time, record
 from rlhf.feedback.schema import answers, assignments, items, prompts
 from rlhf.feedback.schema import campaigns as campaign_table
 from rlhf.feedback.verifying import Verified, verify
@@ -92,6 +93,12 @@ class Store:
             return campaigns.campaign_of(row)
         known = ", ".join(campaign.name for campaign in self.campaigns()) or "none yet"
         raise ValueError(f"no campaign named {name!r} in {self.database.name} (there: {known})")
+
+    def newest(self) -> str:
+        """The name of the newest campaign; empty where there is none."""
+        newest = select(campaign_table.c.name).order_by(campaign_table.c.id.desc()).limit(1)
+        with self.database.reading() as db:
+            return db.execute(newest).scalar() or ""
 
     def campaigns(self) -> list[Campaign]:
         """All campaigns, oldest first."""
@@ -213,21 +220,15 @@ class Store:
             campaign = campaigns.campaign_of(db.execute(asked).one())
             return assignment.task_of(db, campaign, item, labeler_id)
 
-    def asked(
-        self, item_id: int, labeler_id: str, campaign: Campaign
-    ) -> tuple[str, tuple[str, ...]] | None:
-        """The mode in which an item of the campaign was put to this labeler, and the responses in
-        the order shown; None where it was not.
-        """
-        mine = and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
-        given = select(items.c.kind, assignments.c.shown).select_from(
-            assignments.join(items, items.c.id == assignments.c.item_id)
+    def was_given(self, item_id: int, labeler_id: str, campaign: Campaign) -> bool:
+        """Whether this labeler was given the item, for this campaign."""
+        mine = and_(
+            assignments.c.item_id == item_id,
+            assignments.c.labeler_id == labeler_id,
+            assignments.c.campaign_id == campaign.id,
         )
         with self.database.reading() as db:
-            row = db.execute(given.where(mine, assignments.c.campaign_id == campaign.id)).first()
-        if row is None:
-            return None
-        return "review" if row.kind == "review" else campaign.mode, tuple(row.shown)
+            return db.execute(select(assignments.c.state).where(mine)).first() is not None
 
     def submit(
         self,
@@ -247,17 +248,13 @@ class Store:
         same labeler to the same item supersedes the first. Raises ValueError where the labeler was
         never given the item, or the answer does not rank exactly the responses shown.
         """
+        moment = time.time() if now is None else now
         with self.database.writing() as db:
-            return answering.submit(
-                db,
-                item_id,
-                labeler_id,
-                said,
-                submission_id=submission_id,
-                duration_seconds=duration_seconds,
-                rationale=rationale,
-                moment=time.time() if now is None else now,
-            )
+            given = answering.hold(db, item_id, labeler_id)
+            sent = answering.Sent(submission_id, duration_seconds, rationale)
+            saved = answering.submit(db, given, said, sent, moment)
+            append(db, iso_time(moment), saved.entries)
+        return saved.answer
 
     def skip(self, item_id: int, labeler_id: str, reason: str = "") -> None:
         """Puts an item back for others; this labeler does not meet it again. An answered item
