@@ -16,7 +16,6 @@ from sqlalchemy import (
     insert,
     select,
     union_all,
-    update,
 )
 
 from rlhf.data.identity import Json, content_id, seed_from
@@ -102,13 +101,6 @@ def add_items(db: Connection, campaign: Campaign, new: Iterable[Item]) -> int:
     if gold:
         seal_gold(db, iso_time(time.time()), campaign.id, gold)
     return len(item_rows)
-
-
-def prioritise(db: Connection, campaign: Campaign, priorities: dict[str, float]) -> None:
-    """Sets which items come first, by prompt id; higher is earlier."""
-    for prompt_id, priority in priorities.items():
-        where = and_(items.c.campaign_id == campaign.id, items.c.prompt_id == prompt_id)
-        db.execute(update(items).where(where).values(priority=priority))
 
 
 def items_of(db: Connection, campaign: Campaign) -> Iterator[Item]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 
 from rlhf.data.identity import Json
 from rlhf.data.records import Response
-from rlhf.feedback import answering, campaigns
+from rlhf.feedback import campaigns, reviewing
 from rlhf.feedback.audit import Entry, append
 from rlhf.feedback.campaigns import Campaign
 from rlhf.feedback.items import Item, add_items, items_of, review_key
@@ -127,7 +127,7 @@ def ask_reviews(db: Connection, campaign: Campaign, by: str, below: float) -> in
     """Asks for a review of the items on which labelers agree on less than `below` of the pairs;
     returns how many are new.
     """
-    asked = answering.open_reviews(db, campaign, below)
+    asked = reviewing.open_reviews(db, campaign, below)
     log(db, by, "reviews asked", f"{campaign.name}: {asked} below {below:g}")
     return asked
 
@@ -136,7 +136,7 @@ def ask_review(db: Connection, campaign: Campaign, by: str, item_id: int) -> boo
     """Asks for a review of one item; False where that was asked for before. ValueError in a
     campaign whose answers are no orders to train on.
     """
-    answering.check_reviewable(campaign)
+    reviewing.check_reviewable(campaign)
     _own_item(db, campaign, item_id)
     item = db.execute(select(items).where(items.c.id == item_id)).one()
     key = review_key(item.key)

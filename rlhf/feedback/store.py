@@ -5,36 +5,43 @@ passed in by simulations, so that a simulated campaign repeats exactly.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import and_, select
 
 from rlhf.data.identity import Json, canonical, content_id
 from rlhf.data.records import Demonstration, Prompt, Ranking
-from rlhf.feedback import answering, assignment, campaigns, leases, membership, progress, withdrawal
+from rlhf.feedback import (
+    answering,
+    assignment,
+    campaigns,
+    gathered,
+    leases,
+    membership,
+    progress,
+    reviewing,
+    withdrawal,
+)
 from rlhf.feedback.answering import Answer
 from rlhf.feedback.assignment import Task, shown_order
 from rlhf.feedback.audit import append
 from rlhf.feedback.campaigns import Campaign
 from rlhf.feedback.database import Database
-from rlhf.feedback.items import Item, add_items, items_of, prioritise
+from rlhf.feedback.items import Item, add_items, items_of
 from rlhf.feedback.membership import Change
 from rlhf.feedback.modes import Judgement
 from rlhf.feedback.progress import Progress
 from rlhf.feedback.recording import iso_time, record
-from rlhf.feedback.schema import answers, assignments, items, prompts
+from rlhf.feedback.schema import assignments, items
 from rlhf.feedback.schema import campaigns as campaign_table
 from rlhf.feedback.verifying import Verified, verify
 from rlhf.feedback.withdrawal import Withdrawn
 
 __all__ = ["Campaign", "Change", "Item", "Judgement", "Progress", "Store", "Task", "shown_order"]
-
-# Checks of the labelers themselves: they say nothing new about the responses.
-_CHECKS = ("repeat", "identical")
 
 
 class Store:
@@ -120,11 +127,6 @@ class Store:
         """The items of a campaign, in their order; checks and reviews left out."""
         with self.database.reading() as db:
             yield from list(items_of(db, campaign))
-
-    def prioritise(self, campaign: Campaign, priorities: Mapping[str, float]) -> None:
-        """Puts the items of the prompts with the highest numbers first."""
-        with self.database.writing() as db:
-            prioritise(db, campaign, dict(priorities))
 
     # Labelers and what they are told
 
@@ -265,30 +267,15 @@ class Store:
 
     def answer(self, item_id: int, labeler_id: str) -> Answer | None:
         """A labeler's own answer to an item, as it stands now; None where there is none."""
-        mine = and_(answers.c.item_id == item_id, answers.c.labeler_id == labeler_id)
-        kept = and_(mine, answers.c.superseded.is_(False), answers.c.body.is_not(None))
         with self.database.reading() as db:
-            body = db.execute(select(answers.c.body).where(kept)).scalar()
-        return None if body is None else answering.answer_from(body)
+            return gathered.answer_of(db, item_id, labeler_id)
 
     def own_answers(
         self, campaign: Campaign, labeler_id: str, limit: int
     ) -> list[tuple[int, Answer, Prompt]]:
         """A labeler's last answers in force, the newest first: item id, answer, what was asked."""
-        mine = and_(
-            answers.c.campaign_id == campaign.id,
-            answers.c.labeler_id == labeler_id,
-            answers.c.superseded.is_(False),
-            answers.c.body.is_not(None),
-        )
-        joined = answers.join(items, items.c.id == answers.c.item_id).join(
-            prompts, prompts.c.id == items.c.prompt_id
-        )
-        query = select(answers.c.item_id, answers.c.body, prompts.c.body).select_from(joined)
-        newest = query.where(mine).order_by(answers.c.number.desc()).limit(limit)
         with self.database.reading() as db:
-            rows = db.execute(newest).all()
-        return [(row[0], answering.answer_from(row[1]), Prompt.from_json(row[2])) for row in rows]
+            return gathered.own_answers(db, campaign, labeler_id, limit)
 
     def save_draft(self, item_id: int, labeler_id: str, draft: Json) -> bool:
         """Keeps what a labeler has begun to answer; False where they were never given the item."""
@@ -305,12 +292,12 @@ class Store:
         returns how many are new.
         """
         with self.database.writing() as db:
-            return answering.open_reviews(db, campaign, below)
+            return reviewing.open_reviews(db, campaign, below)
 
     def votes_on(self, item_id: int) -> list[Ranking]:
         """The rankings that the review item of this id is about."""
         with self.database.reading() as db:
-            return answering.votes_on(db, item_id)
+            return reviewing.votes_on(db, item_id)
 
     def record(self, campaign: Campaign, given: Iterable[Ranking]) -> int:
         """Saves rankings made elsewhere, each once, all or none; returns how many are new.
@@ -342,30 +329,19 @@ class Store:
         Left out: corrected ones, and those that a reviewer's ranking stands in for (unless
         `with_superseded`); repeats and other checks of the labelers; what was withdrawn.
         """
-        bodies = self._bodies(campaign, "ranking", with_superseded=with_superseded)
+        bodies = self._bodies(campaign, "ranking", with_superseded)
         return [Ranking.from_json(body) for body in bodies]
 
     def demonstrations(
         self, campaign: Campaign, *, with_superseded: bool = False
     ) -> list[Demonstration]:
         """The demonstrations of a campaign in the order in which they were saved."""
-        bodies = self._bodies(campaign, "demonstration", with_superseded=with_superseded)
+        bodies = self._bodies(campaign, "demonstration", with_superseded)
         return [Demonstration.from_json(body) for body in bodies]
 
-    def _bodies(self, campaign: Campaign, kind: str, *, with_superseded: bool) -> list[Json]:
-        wanted: list[ColumnElement[bool]] = [
-            answers.c.campaign_id == campaign.id,
-            answers.c.kind == kind,
-            answers.c.body.is_not(None),
-            items.c.kind.not_in(_CHECKS),
-        ]
-        if not with_superseded:
-            wanted.append(answers.c.superseded.is_(False))
-            wanted.append(items.c.id.not_in(answering.settled_items(campaign)))
-        joined = answers.join(items, items.c.id == answers.c.item_id)
-        query = select(answers.c.body).select_from(joined).where(*wanted).order_by(answers.c.number)
+    def _bodies(self, campaign: Campaign, kind: str, with_superseded: bool) -> list[Json]:
         with self.database.reading() as db:
-            return list(db.execute(query).scalars())
+            return gathered.bodies(db, campaign, kind, with_superseded=with_superseded)
 
     def progress(self, campaign: Campaign, labeler_id: str = "") -> Progress:
         """How far a campaign is, and one labeler's share of it; checks count for the labeler
