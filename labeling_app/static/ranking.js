@@ -43,6 +43,7 @@ export async function start(trigger) {
   view.measure();
   panels.rememberSingleKeys();
   listen(page);
+  reading.watchWide();
   addEventListener("beforeunload", (event) => drafts.unsaved && event.preventDefault());
   setInterval(signOfLife, campaign.facts.heartbeat_seconds * 1000);
   document.addEventListener("visibilitychange", signOfLife);
