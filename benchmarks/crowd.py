@@ -20,15 +20,13 @@ RETRY_SECONDS = 0.25
 class Submission:
     """An acknowledged answer: when (monotonic seconds), and how long its labeler waited.
 
-    `wait_ms` is from sending the answer to having the item that follows the next one: the page
-    shows the next item at the acknowledgement, because it was fetched ahead. `next_ms` is the
-    fetching alone.
+    `wait_ms` is from sending the answer to having the item that follows the next one, which comes
+    in the same reply: the page shows the next item then, because it was fetched ahead.
     """
 
     submission_id: str
     at: float
     wait_ms: float
-    next_ms: float
 
 
 class Crowd:
@@ -38,6 +36,7 @@ class Crowd:
         limits = httpx.Limits(max_connections=len(tokens), max_keepalive_connections=len(tokens))
         self.http = httpx.AsyncClient(base_url=url, limits=limits, timeout=30)
         self.tokens = tokens
+        self.fetches_ms: list[float] = []  # of items asked for by themselves
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -82,18 +81,18 @@ class Crowd:
         done: list[Submission] = []
         await asyncio.sleep(random.uniform(0, cadence[1]))  # they do not begin at once
         item = await self._next(token, None)
+        begun = time.monotonic()
         ahead = None if item is None else await self._next(token, item["item_id"])
+        self.fetches_ms.append((time.monotonic() - begun) * 1000)
         while item is not None and time.monotonic() < until:
             await asyncio.sleep(random.uniform(*cadence))
             answer = _ranking(item)
+            after = "" if ahead is None else f"&after={ahead['item_id']}"
             begun = time.monotonic()
-            await self._post(token, "submit", answer)
-            saved = time.monotonic()
-            item = ahead
-            ahead = None if item is None else await self._next(token, item["item_id"])
+            reply = await self._post(token, f"submit?ahead=true{after}", answer)
             now = time.monotonic()
-            wait, fetch = (now - begun) * 1000, (now - saved) * 1000
-            done.append(Submission(answer["submission_id"], saved, wait, fetch))
+            done.append(Submission(answer["submission_id"], now, (now - begun) * 1000))
+            item, ahead = (ahead, reply["item"]) if ahead is not None else (reply["item"], None)
         return done
 
     async def _next(self, token: str, after: int | None) -> Json | None:

@@ -77,6 +77,7 @@ async def measure(address: str, size: Size, name: str) -> Json:
     try:
         _say(name, f"{size.labelers} labelers at a human cadence for {size.human_seconds:.0f} s")
         human = await crowd.work(size.labelers, size.cadence, size.human_seconds)
+        nexts = sorted(crowd.fetches_ms)
         _say(name, f"{size.flat_labelers} labelers flat out for {size.flat_seconds:.0f} s")
         flat = await crowd.work(size.flat_labelers, (0.0, 0.0), size.flat_seconds)
         _say(name, "flat out once more, killed with -9 and restarted half-way")
@@ -92,7 +93,6 @@ async def measure(address: str, size: Size, name: str) -> Json:
     acknowledged = [*human, *flat, *killed]
     counted = site.count([one.submission_id for one in acknowledged])
     waits = sorted(one.wait_ms for one in human)
-    nexts = sorted(one.next_ms for one in human)
     return {
         "labelers": size.labelers,
         "submits": len(acknowledged),

@@ -6,11 +6,12 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from labeling_app.item_names import BITS
 from labeling_app.rendering import inert_markdown
 from rlhf.data.identity import Json, canonical, content_id
 from rlhf.data.records import Demonstration, Prompt, Ranking
 from rlhf.feedback.answering import MAX_DRAFT_CHARACTERS
-from rlhf.feedback.assignment import COPY
+from rlhf.feedback.checks import COPY
 from rlhf.feedback.modes import MAX_RESPONSES
 from rlhf.feedback.store import Campaign, Change, Progress, Task
 
@@ -30,6 +31,7 @@ def _of_a_size(draft: Json) -> Json:
 
 
 Number = Annotated[int, Field(ge=0, lt=2**31)]  # what PostgreSQL can count
+ItemName = Annotated[int, Field(ge=0, lt=2**BITS)]
 Words = Annotated[str, AfterValidator(_without_nul)]
 
 
@@ -44,7 +46,7 @@ class SubmittedAnswer(_Sent):
     """
 
     submission_id: UUID = Field(strict=False)
-    item_id: Number
+    item_id: ItemName
     answer: Json
     duration_seconds: float = Field(ge=0, le=86_400, allow_inf_nan=False)
     rationale: Words = Field(default="", max_length=4_000)
@@ -53,14 +55,14 @@ class SubmittedAnswer(_Sent):
 class SkipAnswer(_Sent):
     """An item that a labeler passes on, with a reason or without one."""
 
-    item_id: Number
+    item_id: ItemName
     reason: Words = Field(default="", max_length=1_000)
 
 
 class FlaggedItem(_Sent):
     """Something wrong with an item, told to the lead; `kind` as in `answering.FLAG_KINDS`."""
 
-    item_id: Number
+    item_id: ItemName
     kind: str
     note: Words = Field(default="", max_length=1_000)
 
@@ -68,14 +70,14 @@ class FlaggedItem(_Sent):
 class SavedDraft(_Sent):
     """What a labeler has begun to answer, in the page's own form."""
 
-    item_id: Number
+    item_id: ItemName
     draft: Annotated[Json, AfterValidator(_of_a_size)]
 
 
 class ItemsInHand(_Sent):
     """The items that a labeler still has before them."""
 
-    item_ids: list[Number] = Field(max_length=MAX_ITEMS_IN_HAND)
+    item_ids: list[ItemName] = Field(max_length=MAX_ITEMS_IN_HAND)
 
 
 class Consent(_Sent):
@@ -90,20 +92,21 @@ class Told(_Sent):
     version: Number
 
 
-def task_json(task: Task, votes: list[Ranking] | None = None) -> Json:
-    """What the browser may know of a task: ids and texts, in this labeler's order; no model names,
-    and nothing that tells a check from work. `votes` are shown as orders, without who gave them.
+def task_json(task: Task, name: int, votes: list[Ranking] | None = None) -> Json:
+    """What the browser may know of a task: its `name`, ids and texts, in this labeler's order; no
+    model names, and nothing that tells a check from work. `votes` are shown as orders, without who
+    gave them.
 
     Raises ValueError where the item has more responses than the page has letters.
     """
     if len(task.responses) > MAX_RESPONSES:
         raise ValueError(
-            f"item {task.item_id} has {len(task.responses)} responses; the page shows up to "
+            f"this item has {len(task.responses)} responses; the page shows up to "
             f"{MAX_RESPONSES}: add the item again with fewer"
         )
     names = {real: name for name, real in names_of_copies(task.shown).items()}
     row: Json = {
-        "item_id": task.item_id,
+        "item_id": name,
         "mode": task.mode,
         "turns": [{"role": turn.role, **_text(turn.content)} for turn in task.prompt.messages],
         "responses": [
@@ -155,11 +158,11 @@ def answer_json(answer: Ranking | Demonstration) -> Json:
             return {"ranks": ranks, "none_acceptable": none}
 
 
-def own_answer_json(item_id: int, answer: Ranking | Demonstration, prompt: Prompt) -> Json:
+def own_answer_json(name: int, answer: Ranking | Demonstration, prompt: Prompt) -> Json:
     """One line of a labeler's own answers."""
     words = " ".join(prompt.text.split())
     cut = words if len(words) <= MAX_TITLE_CHARACTERS else f"{words[: MAX_TITLE_CHARACTERS - 1]}…"
-    return {"item_id": item_id, "answered_at": answer.submitted_at, "title": cut}
+    return {"item_id": name, "answered_at": answer.submitted_at, "title": cut}
 
 
 def change_json(change: Change) -> Json:

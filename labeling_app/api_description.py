@@ -24,7 +24,7 @@ PUBLIC = {
     "/api/invitations/password",
 }
 _ITEM = {
-    "item_id": 17,
+    "item_id": 197433502817,
     "mode": "rank",
     "turns": [{"role": "user", "text": "Which is best?", "markdown": "Which is best?"}],
     "responses": [
@@ -38,17 +38,17 @@ _PROGRESS = {"mine": 4, "done": 120, "wanted": 300}
 # the real answers.
 EXAMPLES: dict[str, Json] = {
     "/api/next": {"item": _ITEM, "version": 3, "progress": _PROGRESS},
-    "/api/submit": {"answer_id": "ranking-51cc", "progress": _PROGRESS},
+    "/api/submit": {"answer_id": "ranking-51cc", "version": 3, "progress": _PROGRESS},
     "/api/skip": {"progress": _PROGRESS},
-    "/api/draft": {"item_id": 17},
-    "/api/flag": {"item_id": 17},
+    "/api/draft": {"item_id": 197433502817},
+    "/api/flag": {"item_id": 197433502817},
     "/api/heartbeat": {"version": 3},
     "/api/told": {"version": 3},
     "/api/consent": {"guidelines_version": 2},
     "/api/mine": {
         "answers": [
             {
-                "item_id": 17,
+                "item_id": 197433502817,
                 "answered_at": "2026-01-05T09:00:00.000+00:00",
                 "title": "Which is best?",
             }

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, func, select
 from rlhf.data.identity import Json
 from rlhf.data.records import Prompt
 from rlhf.feedback.agreement import Interval, agreement_ceiling, agreement_over
-from rlhf.feedback.campaigns import Campaign, load_texts
+from rlhf.feedback.campaigns import Campaign
 from rlhf.feedback.coefficients import (
     Coefficient,
     alpha_over_pairs,
@@ -20,6 +20,7 @@ from rlhf.feedback.database import Database
 from rlhf.feedback.disagreement import agreement_by_time, disputes, hourly, work_votes
 from rlhf.feedback.findings import findings
 from rlhf.feedback.intervals import Share
+from rlhf.feedback.items import load_texts
 from rlhf.feedback.observations import Observations, Vote
 from rlhf.feedback.quality import MINIMUM, judge
 from rlhf.feedback.schema import answers, items, prompts

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Query
 
+from labeling_app.desk import CampaignName
 from labeling_app.lead_actions import campaign_json, lead_actions
 from labeling_app.lead_json import item_json, item_rows
 from labeling_app.lead_texts import LEAD_TEXTS
@@ -21,16 +22,20 @@ MAX_ITEM = 2**31 - 1  # the largest id that every database can look for
 
 
 def lead_routes(
-    store: Store, current_visitor: CurrentVisitor, clock: Callable[[], float] = time.time
+    store: Store,
+    current_visitor: CurrentVisitor,
+    clock: Callable[[], float] = time.time,
+    *,
+    opened: str = "",
 ) -> APIRouter:
     """The routes under `/api/lead`. Each takes the campaign's name as `campaign`, or means the
-    newest.
+    `opened` one, else the newest.
     """
     router = APIRouter(prefix="/api/lead", tags=["lead"])
     lead = Annotated[Visitor, Depends(only("lead", current_visitor))]
     watch = Watch(store.database)
 
-    def campaign_of(_lead: lead, campaign: Annotated[str, Query(max_length=200)] = "") -> Campaign:
+    def campaign_of(_lead: lead, campaign: CampaignName = opened) -> Campaign:
         held = store.campaigns()
         named = [one for one in held if one.name == campaign] if campaign else held[-1:]
         if not named:

@@ -5,7 +5,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError, DBAPIError
 
-from labeling_app.routes import store_failed
+from labeling_app.replies import store_failed
 from rlhf.feedback.database import StoreUnavailableError
 
 

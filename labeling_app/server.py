@@ -41,9 +41,8 @@ from labeling_app.security import Wall, checked_origin
 from labeling_app.sessions import Sessions
 from labeling_app.sign_in_routes import session_routes, sign_in_routes
 from labeling_app.visitors import CurrentVisitor, Visitor, only
-from rlhf.feedback.campaigns import CampaignSettings
 from rlhf.feedback.invitations import invite_first_admin
-from rlhf.feedback.store import Campaign, Store
+from rlhf.feedback.store import Store
 
 
 def create_app(
@@ -58,7 +57,8 @@ def create_app(
 ) -> FastAPI:
     """The app over `store`: for `labeler_id` alone or, with `accounts`, for those who sign in.
 
-    Without a `campaign` visitors choose among those that they may work on. `public_url` is where
+    Without a `campaign` visitors choose among those that they may work on, and a request that names
+    none means the newest. `public_url` is where
     people find it behind a proxy; `hosts` are the other names that are answered. `next_step` is the
     command shown at the end. Raises ValueError where the campaign does not exist, the store of one
     labeler has none, or the id cannot be a labeler's.
@@ -68,7 +68,7 @@ def create_app(
     origin = checked_origin(public_url) if public_url else None
     opened = Store(store)
     try:
-        found = _campaign(opened, campaign, may_be_empty=accounts)
+        _check_campaign(opened, campaign, may_be_empty=accounts)
         machine = Visitor(check_labeler_id(labeler_id), "admin") if labeler_id else None
     except ValueError:
         opened.close()
@@ -90,8 +90,8 @@ def create_app(
     else:
         current_visitor = _always(machine)
     app.include_router(own_routes(opened, current_visitor))
-    app.include_router(ranking_routes(opened, found, current_visitor, next_step))
-    app.include_router(lead_routes(opened, current_visitor))
+    app.include_router(ranking_routes(opened, campaign or "", current_visitor, next_step))
+    app.include_router(lead_routes(opened, current_visitor, opened=campaign or ""))
     describe(app, current_visitor)
     app.include_router(people_pages(with_accounts=accounts))
     app.mount("/page", StaticFiles(directory=STATIC), name="page")
@@ -161,19 +161,17 @@ def serve(
         listening.close()
 
 
-def _campaign(store: Store, name: str | None, *, may_be_empty: bool) -> Campaign:
-    """The one that is named, else the oldest: what work routes fall back on. A team may sign in
-    before there is any; one without a name stands for none.
+def _check_campaign(store: Store, name: str | None, *, may_be_empty: bool) -> None:
+    """ValueError where the named campaign is not there, or there is none at all; a team may sign in
+    before there is any.
     """
-    held = store.campaigns()
-    if name is None and not held and may_be_empty:
-        return Campaign(0, "", "rank", "", CampaignSettings())
-    if name is None and not held:
+    if name is not None:
+        store.campaign(name)
+    elif not may_be_empty and not store.campaigns():
         raise ValueError(
             f"there is no campaign in {store.database.name} yet: `rlhf label CONFIG` makes one "
             "over a run's responses, `rlhf import FILE --into STORE` one over a file"
         )
-    return held[0] if name is None else store.campaign(name)
 
 
 def _always(visitor: Visitor) -> CurrentVisitor:

@@ -10,7 +10,7 @@ from labeling_app.front_desk import FrontDesk, address_of, browser_of, refusals
 from labeling_app.visitors import Visitor, by_browser
 from rlhf.feedback import passwords, people, sessions
 from rlhf.feedback.audit import Entry, append
-from rlhf.feedback.campaigns import join
+from rlhf.feedback.membership import join
 from rlhf.feedback.recording import iso_time
 from rlhf.feedback.signing_in import check_slowly, sign_in
 

@@ -8,7 +8,7 @@ function address(path, values = {}) {
   const campaign = new URLSearchParams(location.search).get("campaign");
   if (campaign !== null) url.searchParams.set("campaign", campaign);
   for (const [name, value] of Object.entries(values))
-    if (value !== null && value !== false) url.searchParams.set(name, value);
+    if (value !== undefined && value !== null && value !== false) url.searchParams.set(name, value);
   return url;
 }
 
@@ -42,7 +42,7 @@ export function routes(texts) {
   const get = (path, values) => call(address(path, values), undefined, texts);
   return {
     next: (after, review) => post("next", {}, { after, review }),
-    submit: (answer) => post("submit", answer),
+    submit: (answer, values) => post("submit", answer, values),
     skip: (item_id, reason) => post("skip", { item_id, reason }),
     flag: (item_id, kind, note) => post("flag", { item_id, kind, note }),
     draft: (item_id, draft) => post("draft", { item_id, draft }),

@@ -21,7 +21,9 @@ let campaign, texts, routes, fill, drafts;
 let board = null;
 let bank = 0;
 let watch = null;
-let ahead = null; // the reply that holds the next item, promised
+let ahead = null; // the reply that holds the next item, promised,
+let waiting = null; // and that item, once it is in the other bank
+let following = null; // the reply to an answer, which holds the item after that one
 let noted = []; // what the draft says already
 let aside = null; // the board that waits while an earlier answer is looked at
 let busy = false;
@@ -41,6 +43,7 @@ export async function start(trigger) {
   view.measure();
   panels.rememberSingleKeys();
   listen(page);
+  reading.watchWide();
   addEventListener("beforeunload", (event) => drafts.unsaved && event.preventDefault());
   setInterval(signOfLife, campaign.facts.heartbeat_seconds * 1000);
   document.addEventListener("visibilitychange", signOfLife);
@@ -110,17 +113,21 @@ async function load(into, reply) {
   return reply;
 }
 
-function prefetch() {
+/** Fills the other bank: from the reply to the last answer or, without one, asking for it. */
+function prefetch(known = null) {
   const other = 1 - bank;
-  const after = board.item.item_id;
-  ahead = routes.next(after, reviewing).then((reply) => load(other, reply)).catch(() => null);
+  const asked = known ? Promise.resolve(known) : routes.next(board.item.item_id, reviewing);
+  const mine = asked.then((reply) => load(other, reply)).catch(() => null);
+  ahead = mine;
+  mine.then((reply) => (waiting = ahead === mine ? (reply?.item ?? null) : waiting));
 }
 
 /** Shows the next item: the one that waits, or one asked for now; the end where there is none. */
 async function goOn() {
   try {
     let reply = await ahead;
-    ahead = null;
+    const known = following;
+    [ahead, waiting, following] = [null, null, null];
     if (!reply?.item) {
       reply = await load(1 - bank, await routes.next(null, reviewing));
       view.drawProgress(reply.progress, texts);
@@ -130,14 +137,14 @@ async function goOn() {
     if (reply.item) {
       const made = boardFor(reply.item);
       show(1 - bank, made, new Stopwatch(reply.item.draft?.seconds));
-      prefetch();
+      prefetch(known);
     } else {
       board = null;
       view.drawEnd(reply.progress, campaign.facts.next_step, texts);
     }
     notice(reply.version);
   } catch (error) {
-    if (error.status === 409) return askAgain(goOn);
+    if (error.status === 409) return askAgain(goOn, error);
     fail("not_loaded", error, goOn);
   }
 }
@@ -182,11 +189,15 @@ function settled() {
   view.showFailure(null);
 }
 
-/** The guidelines have changed and want to be accepted first. */
-async function askAgain(then) {
+/** The guidelines have changed and want to be accepted first; or the item was answered in another
+ * window, and sending it again replaces that answer. */
+async function askAgain(then, refusal) {
   try {
     await refresh();
-    if (!campaign.facts.needs_consent) return fail("not_saved", new Error(texts.refused), then);
+    if (!campaign.facts.needs_consent) {
+      if (board) board.replaces = true;
+      return fail("not_saved", refusal, then);
+    }
     await showCampaign();
     await then();
   } catch (error) {
@@ -201,7 +212,7 @@ async function send(action, done) {
   busy = true;
   patience.pause();
   document.body.classList.add("saving");
-  let asking = false;
+  let asking = null;
   try {
     await drafts.drop(board.item.item_id);
     const reply = await action();
@@ -212,21 +223,31 @@ async function send(action, done) {
     if (aside) comeBack();
     else {
       board = null; // saved: nothing that could be lost
+      following = reply.after && reply.item ? reply : null;
       await goOn();
     }
   } catch (error) {
-    asking = error.status === 409;
+    asking = error.status === 409 ? error : null;
     if (!asking) fail("not_saved", error, () => send(action, done));
   } finally {
     busy = false;
     document.body.classList.remove("saving");
   }
-  if (asking) await askAgain(() => send(action, done));
+  if (asking) await askAgain(() => send(action, done), asking);
+}
+
+/** Sends the answer; the reply brings the item to follow the one that waits already. */
+async function answer() {
+  const said = board.sent(watch.seconds());
+  if (aside) return routes.submit(said);
+  const after = waiting?.item_id;
+  const asked = { first: !board.replaces, ahead: true, after, review: reviewing };
+  return { ...(await routes.submit(said, asked)), after };
 }
 
 function submit() {
   if (board.complete()) {
-    send(() => routes.submit(board.sent(watch.seconds())), texts.say_saved);
+    send(answer, texts.say_saved);
   } else {
     say(...board.lack());
     find("#dock").classList.add("nudge");
@@ -284,7 +305,7 @@ async function open(itemId) {
     const into = aside ? bank : 1 - bank;
     aside ??= { board, bank, watch };
     aside.watch?.pause(true);
-    ahead = null;
+    [ahead, waiting, following] = [null, null, null];
     await load(into, { item });
     panels.closeAll();
     busy = false;

@@ -17,6 +17,19 @@ export function toggleRaw(card, texts) {
 /** Folds the cards of a bank whose texts are long; they have to be in view to be measured. */
 export function foldAll(bank, texts) {
   all(`#bank-${bank} .card:not([hidden])`).forEach((card) => fold(card, texts));
+  markWide();
+}
+
+/** Code wraps; a wide table or formula scrolls by itself, and so has to be reached by keyboard. */
+function markWide() {
+  for (const wide of all(".bank.in-view :is(.md table, .md .katex-display)"))
+    if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
+}
+
+/** Formulas are drawn later than the rest: looks again whenever something was. */
+export function watchWide() {
+  const drawn = new MutationObserver(() => requestAnimationFrame(markWide));
+  for (const bank of all(".bank")) drawn.observe(bank, { childList: true, subtree: true });
 }
 
 function fold(card, texts) {

@@ -3,21 +3,20 @@
 Each function works inside the caller's transaction.
 """
 
-from collections.abc import Sequence
-from itertools import combinations
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, Select, and_, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, case, insert, select, update
 
 from rlhf.data.identity import Json
 from rlhf.data.records import Demonstration, Ranking
-from rlhf.feedback.assignment import count_places, drop_draft
-from rlhf.feedback.audit import Entry, append, entries_of, save_answers
-from rlhf.feedback.campaigns import Campaign, review_key
+from rlhf.feedback.audit import Entry, append, entries_of, save_answer
+from rlhf.feedback.campaigns import Campaign
 from rlhf.feedback.database import insert_new
-from rlhf.feedback.modes import Judgement, mode_named
-from rlhf.feedback.recording import held_text, hold_labeler, iso_time
-from rlhf.feedback.schema import answers, assignments, campaigns, drafts, flags, items
-from rlhf.feedback.tally import count_answer
+from rlhf.feedback.leases import count_places, drop_draft
+from rlhf.feedback.modes import Judgement
+from rlhf.feedback.progress import count_answer
+from rlhf.feedback.recording import held_text, hold_labeler, iso_time, withdrawn
+from rlhf.feedback.schema import answers, assignments, campaigns, drafts, flags, items, labelers
 
 Answer = Ranking | Demonstration
 FLAG_KINDS = ("personal_data", "harmful", "broken", "other")
@@ -29,98 +28,192 @@ def answer_from(row: Json) -> Answer:
     return Demonstration.from_json(row) if "text" in row else Ranking.from_json(row)
 
 
-def submit(
-    db: Connection,
-    item_id: int,
-    labeler_id: str,
-    said: Judgement,
-    *,
-    submission_id: str,
-    duration_seconds: float,
-    rationale: str,
-    moment: float,
-) -> Answer:
-    """Saves an answer once; see `Store.submit`."""
-    mine = and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
-    if db.execute(select(assignments.c.state).where(mine)).first() is None:
-        raise ValueError(f"{labeler_id} was not given item {item_id}")
-    hold_labeler(db, labeler_id, moment)
-    given = db.execute(select(assignments).where(mine).with_for_update(key_share=True)).one()
-    item = db.execute(select(items).where(items.c.id == item_id)).one()
-    sent = db.execute(
-        select(answers).where(
-            answers.c.campaign_id == item.campaign_id, answers.c.submission_id == submission_id
-        )
-    ).first()
-    if sent is not None:
-        if (sent.item_id, sent.labeler_id) != (item_id, labeler_id) or sent.body is None:
-            raise ValueError(f"submission {submission_id} answered another task already")
-        return answer_from(sent.body)
-    earlier = db.execute(
-        select(answers.c.id, answers.c.late).where(
-            answers.c.item_id == item_id,
-            answers.c.labeler_id == labeler_id,
-            answers.c.superseded.is_(False),
-        )
-    ).first()
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An item that a labeler was given, held for them until the transaction ends."""
+
+    item_id: int
+    labeler_id: str
+    campaign_id: int
+    prompt_id: str
+    of_item: int | None
+    mode: str
+    shown: tuple[str, ...]
+    state: str
+    leased_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What comes with an answer: `submission_id` belongs to one answer. The `first` one to an item
+    does not correct another.
+    """
+
+    submission_id: str
+    duration_seconds: float = 0.0
+    rationale: str = ""
+    first: bool = False
+
+
+class AnsweredBeforeError(ValueError):
+    """The labeler has answered the item before, and this answer was to be the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """An answer as saved, and what the log has to say of it; `counted` where places of its item
+    were counted anew, so that the item is held until the transaction ends.
+    """
+
+    answer: Answer
+    entries: tuple[Entry, ...] = ()
+    counted: bool = False
+
+
+_GIVEN = (
+    select(
+        labelers.c.withdrawn_at,
+        assignments.c.item_id,
+        assignments.c.labeler_id,
+        assignments.c.state,
+        assignments.c.leased_until,
+        assignments.c.shown,
+        items.c.campaign_id,
+        items.c.prompt_id,
+        items.c.of_item,
+        case((items.c.kind == "review", "review"), else_=campaigns.c.mode).label("mode"),
+    )
+    .select_from(
+        assignments.join(labelers, labelers.c.id == assignments.c.labeler_id)
+        .join(items, items.c.id == assignments.c.item_id)
+        .join(campaigns, campaigns.c.id == items.c.campaign_id)
+    )
+    .where(
+        assignments.c.item_id == bindparam("item"),
+        assignments.c.labeler_id == bindparam("labeler"),
+    )
+)
+# PostgreSQL locks in this order, and reads a row again where it had to wait for it.
+_HELD = _GIVEN.with_for_update(key_share=True, of=[labelers, assignments])
+_DONE = update(assignments).where(
+    assignments.c.item_id == bindparam("item"), assignments.c.labeler_id == bindparam("labeler")
+)
+_DONE = _DONE.values(state="done")
+
+
+def hold(db: Connection, item_id: int, labeler_id: str, campaign: Campaign | None = None) -> Given:
+    """Holds the labeler and what they were given; ValueError where they were not given the item
+    (for this campaign), or have withdrawn consent.
+    """
+    row = db.execute(_HELD, {"item": item_id, "labeler": labeler_id}).first()
+    if row is None or (campaign is not None and row.campaign_id != campaign.id):
+        raise ValueError(f"{labeler_id} was not given this item")
+    if row.withdrawn_at is not None:
+        raise withdrawn(labeler_id)
+    return Given(
+        row.item_id,
+        row.labeler_id,
+        row.campaign_id,
+        row.prompt_id,
+        row.of_item,
+        row.mode,
+        tuple(row.shown),
+        row.state,
+        row.leased_until,
+    )
+
+
+def submit(db: Connection, given: Given, said: Judgement, sent: Sent, moment: float) -> Saved:
+    """Saves an answer once; see `Store.submit`. The caller appends the entries to the log, last."""
+    earlier = None
+    if given.state == "done":  # before that there is no answer to this item
+        before = _sent_before(db, given, sent.submission_id)
+        if before is not None:
+            return Saved(before)
+        if sent.first:
+            raise AnsweredBeforeError(
+                "you have answered this already, in another window or tab: send it again to "
+                "replace that answer with this one"
+            )
+        earlier = _in_force(db, given)
     about: Json = {
-        "prompt_id": item.prompt_id,
-        "labeler_id": labeler_id,
+        "prompt_id": given.prompt_id,
+        "labeler_id": given.labeler_id,
         "submitted_at": iso_time(moment),
-        "duration_seconds": duration_seconds,
-        "rationale": rationale,
-        "supersedes": earlier and earlier.id,
-        "submission_id": submission_id,
+        "duration_seconds": sent.duration_seconds,
+        "rationale": sent.rationale,
+        "supersedes": earlier and earlier[0],
+        "submission_id": sent.submission_id,
     }
-    answer = _answer(db, item, said, given.shown, about)
+    answer = _answer(db, given, said, about)
     if earlier is not None:
-        replaced = and_(answers.c.item_id == item_id, answers.c.id == earlier.id)
+        replaced = and_(answers.c.item_id == given.item_id, answers.c.id == earlier[0])
         db.execute(update(answers).where(replaced).values(superseded=True))
-        late = earlier.late  # correcting does not bring an answer back in time
+        late = earlier[1]  # correcting does not bring an answer back in time
     else:
-        in_time = given.state == "open" and given.leased_until >= moment
-        late = not in_time
+        late = not (given.state == "open" and given.leased_until >= moment)
     row: Json = {
         "id": answer.id,
         "kind": "demonstration" if isinstance(answer, Demonstration) else "ranking",
-        "submission_id": submission_id,
-        "campaign_id": item.campaign_id,
-        "item_id": item_id,
-        "labeler_id": labeler_id,
+        "submission_id": sent.submission_id,
+        "campaign_id": given.campaign_id,
+        "item_id": given.item_id,
+        "labeler_id": given.labeler_id,
         "body": answer.to_json(),
         "superseded": False,
         "late": late,
     }
-    saved = save_answers(db, [row])
-    db.execute(update(assignments).where(mine).values(state="done"))
-    if given.state not in ("open", "done"):
-        count_places(db, [item_id])
-    drop_draft(db, item_id, labeler_id)
+    saved = save_answer(db, row)
+    if saved is None:
+        raise ValueError(f"submission {sent.submission_id} answered another task already")
+    db.execute(_DONE, {"item": given.item_id, "labeler": given.labeler_id})
+    counted = given.state not in ("open", "done")
+    if counted:
+        count_places(db, [given.item_id])
+    drop_draft(db, given.item_id, given.labeler_id)
     if earlier is None:
-        count_answer(db, item.campaign_id, labeler_id, item.kind, late=late)
-    append(db, iso_time(moment), entries_of(saved, "corrected" if earlier else "answered"))
-    return answer
+        count_answer(db, given.campaign_id, given.labeler_id, given.item_id, late=late)
+    action = "corrected" if earlier else "answered"
+    return Saved(answer, tuple(entries_of([saved], action)), counted)
 
 
-def _answer(
-    db: Connection, item: Row[tuple[object, ...]], said: Judgement, shown: list[str], about: Json
-) -> Answer:
+def _sent_before(db: Connection, given: Given, submission_id: str) -> Answer | None:
+    """The answer that this submission saved; ValueError where it answered another task."""
+    same = and_(
+        answers.c.campaign_id == given.campaign_id, answers.c.submission_id == submission_id
+    )
+    sent = db.execute(select(answers).where(same)).first()
+    if sent is None:
+        return None
+    if (sent.item_id, sent.labeler_id) != (given.item_id, given.labeler_id) or sent.body is None:
+        raise ValueError(f"submission {submission_id} answered another task already")
+    return answer_from(sent.body)
+
+
+def _in_force(db: Connection, given: Given) -> tuple[str, bool] | None:
+    """Id and lateness of the labeler's answer to the item, as it stands now."""
+    mine = and_(
+        answers.c.item_id == given.item_id,
+        answers.c.labeler_id == given.labeler_id,
+        answers.c.superseded.is_(False),
+    )
+    row = db.execute(select(answers.c.id, answers.c.late).where(mine)).first()
+    return None if row is None else (row.id, row.late)
+
+
+def _answer(db: Connection, given: Given, said: Judgement, about: Json) -> Answer:
     if said.text is not None:
-        return Demonstration.of(text=said.text, edited_from=next(iter(shown), None), **about)
-    mode = "review"
-    if item.kind != "review":
-        asked = select(campaigns.c.mode).where(campaigns.c.id == item.campaign_id)
-        mode = db.execute(asked).scalar_one()
+        return Demonstration.of(text=said.text, edited_from=next(iter(given.shown), None), **about)
     details = dict(said.details)
-    if mode == "review":
-        judged = and_(answers.c.item_id == item.of_item, answers.c.superseded.is_(False))
+    if given.mode == "review":
+        judged = and_(answers.c.item_id == given.of_item, answers.c.superseded.is_(False))
         ids = db.execute(select(answers.c.id).where(judged).order_by(answers.c.number)).scalars()
         details["adjudicates"] = list(ids)
     return Ranking.of(
         groups=tuple(tuple(group) for group in said.groups),
-        shown=tuple(shown),
+        shown=given.shown,
         none_acceptable=said.none_acceptable,
-        mode=mode,
+        mode=given.mode,
         details=details,
         **about,
     )
@@ -149,100 +242,9 @@ def flag(
         raise ValueError(f"{kind!r} is no kind of flag: {', '.join(FLAG_KINDS)}")
     mine = and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
     if db.execute(select(assignments.c.state).where(mine)).first() is None:
-        raise ValueError(f"{labeler_id} was not given item {item_id}")
+        raise ValueError(f"{labeler_id} was not given this item")
     hold_labeler(db, labeler_id, moment)
     now = iso_time(moment)
     row = {"item_id": item_id, "labeler_id": labeler_id, "kind": kind}
     db.execute(insert(flags).values(**row, note=held_text(note), flagged_at=now))
     append(db, now, [Entry(labeler_id, "flagged", f"item {item_id}: {kind}")])
-
-
-def check_reviewable(campaign: Campaign) -> None:
-    """ValueError where a reviewer's order could not stand in for what labelers said."""
-    if mode_named(campaign.mode).feeds != "preferences":
-        raise ValueError(
-            f"answers of the mode {campaign.mode!r} are not reviewed: only orders to train on are"
-        )
-
-
-def open_reviews(db: Connection, campaign: Campaign, below: float) -> int:
-    """Asks for a review of every item whose labelers agree on less than `below` of its pairs (a tie
-    is a verdict too); returns how many were asked for now.
-    """
-    check_reviewable(campaign)
-    rows = db.execute(
-        select(items, answers.c.body)
-        .join(answers, answers.c.item_id == items.c.id)
-        .where(
-            items.c.campaign_id == campaign.id,
-            items.c.kind == "work",
-            answers.c.superseded.is_(False),
-            answers.c.body.is_not(None),
-            answers.c.kind == "ranking",
-        )
-        .order_by(items.c.position, answers.c.number)
-    ).all()
-    by_item: dict[int, list[Row[tuple[object, ...]]]] = {}
-    for found in rows:
-        by_item.setdefault(found.id, []).append(found)
-    held = set(db.execute(select(items.c.of_item).where(items.c.kind == "review")).scalars())
-    asked = 0
-    for item_id, votes in by_item.items():
-        share = _share_alike([Ranking.from_json(vote.body) for vote in votes])
-        if item_id in held or share is None or share >= below:
-            continue
-        item = votes[0]
-        row: Json = {
-            "campaign_id": campaign.id,
-            "prompt_id": item.prompt_id,
-            "key": review_key(str(item.key)),
-            "response_ids": item.response_ids,
-            "position": item.position,
-            "wanted": 1,
-            "kind": "review",
-            "of_item": item_id,
-            "priority": 1.0 - share,
-        }
-        asked += insert_new(db, items, [row])
-    return asked
-
-
-def _share_alike(votes: Sequence[Ranking]) -> float | None:
-    """The share of pairs on which two labelers say the same (ties are a verdict too)."""
-    alike = total = 0
-    for one, two in combinations(votes, 2):
-        first, second = one.positions(), two.positions()
-        for a, b in combinations(sorted(set(first) & set(second)), 2):
-            total += 1
-            alike += _sign(first[a] - first[b]) == _sign(second[a] - second[b])
-    return alike / total if total else None
-
-
-def _sign(number: int) -> int:
-    return (number > 0) - (number < 0)
-
-
-def settled_items(campaign: Campaign) -> Select[tuple[int]]:
-    """The items for which a reviewer's answer stands in, whatever labelers said or will say."""
-    review, answer = items.alias(), answers.alias()
-    joined = review.join(answer, answer.c.item_id == review.c.id)
-    return (
-        select(review.c.of_item)
-        .select_from(joined)
-        .where(
-            review.c.campaign_id == campaign.id,
-            review.c.kind == "review",
-            answer.c.superseded.is_(False),
-            answer.c.body.is_not(None),
-        )
-    )
-
-
-def votes_on(db: Connection, item_id: int) -> list[Ranking]:
-    """What labelers said of the item that a review is about, oldest first."""
-    of_item = select(items.c.of_item).where(items.c.id == item_id).scalar_subquery()
-    kept = and_(
-        answers.c.item_id == of_item, answers.c.superseded.is_(False), answers.c.body.is_not(None)
-    )
-    bodies = db.execute(select(answers.c.body).where(kept).order_by(answers.c.number)).scalars()
-    return [Ranking.from_json(body) for body in bodies]

@@ -1,4 +1,4 @@
-"""Which labeler gets which item: leases, checks mixed in unseen, skips.
+"""Which labeler gets which item.
 
 Each function works inside the caller's transaction. `items.taken` counts the places of an item that
 are in use: as many labelers as hold a lease or have answered, but at most `wanted`. Whoever races
@@ -7,33 +7,31 @@ time, and PostgreSQL takes locks, always in the order campaign, labeler, assignm
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    Row,
     Select,
     and_,
+    bindparam,
     exists,
-    func,
     insert,
     select,
     update,
 )
 
-from rlhf.data.identity import Json, content_id, seed_from
+from rlhf.data.identity import Json, seed_from
 from rlhf.data.records import Prompt, Response
-from rlhf.feedback.campaigns import Campaign, load_texts
-from rlhf.feedback.database import insert_new
-from rlhf.feedback.recording import held_text, hold_labeler
-from rlhf.feedback.schema import assignments, drafts, items, responses
-
-COPY = "~again"  # ends the id of the second showing of a response, in a check for position bias
-_PLACED = ("work", "review")  # kinds of which only so many are wanted
-
-AnyRow = Row[tuple[object, ...]]
+from rlhf.feedback.campaigns import Campaign
+from rlhf.feedback.checks import AnyRow, check_due, gold_item, identical_item, repeat_item
+from rlhf.feedback.items import load_texts
+from rlhf.feedback.leases import PLACED, extend, of_labeler
+from rlhf.feedback.outlook import Ahead, Outlook, of_kind, outlook
+from rlhf.feedback.recording import hold_labeler
+from rlhf.feedback.schema import assignments, drafts, items
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,10 @@ class Task:
     @property
     def shown(self) -> tuple[str, ...]:
         return tuple(response.id for response in self.responses)
+
+
+_GIVE = insert(assignments)
+_TAKE = update(items).where(items.c.id == bindparam("item")).values(taken=items.c.taken + 1)
 
 
 def shown_order(
@@ -79,31 +81,45 @@ def claim(
 ) -> Task | None:
     """The labeler's open task, else the next one, else None; see `Store.claim`."""
     hold_labeler(db, labeler_id, moment)
+    ahead = Ahead(after, review)
+    before = outlook(db, campaign, labeler_id, moment, ahead)
+    return claim_held(db, campaign, labeler_id, moment, before, ahead)
+
+
+def claim_held(
+    db: Connection,
+    campaign: Campaign,
+    labeler_id: str,
+    moment: float,
+    before: Outlook,
+    ahead: Ahead,
+) -> Task | None:
+    """What `claim` does, for a labeler who is held and whose outlook is known."""
+    review = ahead.review
     until = moment + campaign.settings.lease_minutes * 60
-    opened = _open_items(db, campaign, labeler_id, review=review)
-    waiting = [item for item in opened if item.id != after]
+    opened = _open_items(db, campaign, labeler_id, review=review) if before.waiting else []
+    waiting = [item for item in opened if item.id != ahead.after]
     if waiting:
         item = waiting[0]
         extend(db, labeler_id, [item.id], until)
-    elif (begun := _own_expired(db, campaign, labeler_id, review=review)) is not None:
-        item = begun
-        mine = _assignment(item.id, labeler_id)
+        return task_of(db, campaign, item, labeler_id)
+    begun = _own_expired(db, campaign, labeler_id, review=review) if before.begun else None
+    if begun is not None:
+        mine = of_labeler(begun.id, labeler_id)
         db.execute(update(assignments).where(mine).values(state="open", leased_until=until))
-        _take(db, item)
-    elif not campaign.settings.open:  # what is begun can be finished
+        _take(db, begun)
+        return task_of(db, campaign, begun, labeler_id)
+    if not campaign.settings.open:  # what is begun can be finished
         return None
-    else:
-        found = _next_item(db, campaign, labeler_id, review=review)
-        if found is None:
-            return None
-        item = found
-        _give(db, campaign, labeler_id, item, until)
-    return task_of(db, campaign, item, labeler_id)
+    found = _next_item(db, campaign, labeler_id, before.given + 1, review=review)
+    if found is None:
+        return None
+    return _give(db, campaign, labeler_id, found, before.given + 1, until)
 
 
 def task_of(db: Connection, campaign: Campaign, item: AnyRow, labeler_id: str) -> Task:
     """The item as this labeler was given it, with their draft."""
-    row = db.execute(select(assignments).where(_assignment(item.id, labeler_id))).one()
+    row = db.execute(select(assignments).where(of_labeler(item.id, labeler_id))).one()
     body = select(drafts.c.body).where(
         drafts.c.item_id == item.id, drafts.c.labeler_id == labeler_id
     )
@@ -111,82 +127,6 @@ def task_of(db: Connection, campaign: Campaign, item: AnyRow, labeler_id: str) -
     mode = "review" if item.kind == "review" else campaign.mode
     draft = db.execute(body).scalar()
     return Task(item.id, labeler_id, prompt, answers, mode, draft, row.leased_until)
-
-
-def extend(db: Connection, labeler_id: str, item_ids: Sequence[int], until: float) -> None:
-    """Keeps the labeler's leases on these items alive, where they still are."""
-    mine = and_(
-        assignments.c.item_id.in_(item_ids),
-        assignments.c.labeler_id == labeler_id,
-        assignments.c.state == "open",
-        assignments.c.leased_until < until,
-    )
-    db.execute(update(assignments).where(mine).values(leased_until=until))
-
-
-def any_expired(db: Connection, campaign: Campaign, moment: float) -> bool:
-    """Whether a lease has run out whose place is not free yet."""
-    return db.execute(_due(campaign, moment).limit(1)).first() is not None
-
-
-def release_expired(db: Connection, campaign: Campaign, moment: float) -> None:
-    """Frees the places whose lease has run out. In a transaction of its own: it holds the
-    assignments of many.
-    """
-    due = _due(campaign, moment).order_by(assignments.c.item_id)
-    rows = db.execute(due.with_for_update(skip_locked=True)).all()
-    for row in rows:
-        mine = _assignment(row.item_id, row.labeler_id)
-        db.execute(update(assignments).where(mine).values(state="expired"))
-    count_places(db, [row.item_id for row in rows])
-
-
-def _due(campaign: Campaign, moment: float) -> Select[tuple[int, str]]:
-    return select(assignments.c.item_id, assignments.c.labeler_id).where(
-        assignments.c.campaign_id == campaign.id,
-        assignments.c.state == "open",
-        assignments.c.leased_until <= moment,
-    )
-
-
-def count_places(db: Connection, item_ids: Iterable[int]) -> None:
-    """Sets how many places of these items are taken, after assignments have changed."""
-    for item_id in sorted(set(item_ids)):
-        # Locked first, counted then: the count has to see what others saved before they let go.
-        held = select(items).where(items.c.id == item_id, items.c.kind.in_(_PLACED))
-        item = db.execute(held.with_for_update(key_share=True)).first()
-        if item is None:
-            continue
-        placed = and_(assignments.c.item_id == item_id, assignments.c.state.in_(("open", "done")))
-        count = db.execute(select(func.count()).select_from(assignments).where(placed)).scalar_one()
-        taken = min(item.wanted, count)
-        if taken != item.taken:
-            db.execute(update(items).where(items.c.id == item_id).values(taken=taken))
-
-
-def skip(db: Connection, item_id: int, labeler_id: str, reason: str) -> bool:
-    """Puts an item back for others; False where it was not open."""
-    mine = and_(_assignment(item_id, labeler_id), assignments.c.state == "open")
-    put_back = update(assignments).where(mine).values(state="skipped", reason=held_text(reason))
-    done = db.execute(put_back).rowcount == 1
-    if done:
-        count_places(db, [item_id])
-        drop_draft(db, item_id, labeler_id)
-    return done
-
-
-def drop_draft(db: Connection, item_id: int, labeler_id: str) -> None:
-    """Forgets what was begun: it has been answered or skipped."""
-    mine = and_(drafts.c.item_id == item_id, drafts.c.labeler_id == labeler_id)
-    db.execute(drafts.delete().where(mine))
-
-
-def _assignment(item_id: int, labeler_id: str) -> ColumnElement[bool]:
-    return and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
-
-
-def _of_kind(*, review: bool) -> ColumnElement[bool]:
-    return items.c.kind == "review" if review else items.c.kind != "review"
 
 
 def _open_items(
@@ -198,7 +138,7 @@ def _open_items(
         assignments.c.state == "open",
     )
     joined = items.join(assignments, assignments.c.item_id == items.c.id)
-    found = select(items).select_from(joined).where(mine, _of_kind(review=review))
+    found = select(items).select_from(joined).where(mine, of_kind(review=review))
     ordered = found.order_by(assignments.c.ordinal)
     return db.execute(ordered.with_for_update(key_share=True, of=assignments)).all()
 
@@ -211,27 +151,26 @@ def _own_expired(
         assignments.c.labeler_id == labeler_id,
         assignments.c.campaign_id == campaign.id,
         assignments.c.state == "expired",
-        (items.c.taken < items.c.wanted) | items.c.kind.not_in(_PLACED),
+        (items.c.taken < items.c.wanted) | items.c.kind.not_in(PLACED),
     )
     joined = items.join(assignments, assignments.c.item_id == items.c.id)
-    found = select(items).select_from(joined).where(mine, _of_kind(review=review))
+    found = select(items).select_from(joined).where(mine, of_kind(review=review))
     first = found.order_by(assignments.c.ordinal).limit(1)
     return db.execute(first.with_for_update(key_share=True, skip_locked=True, of=items)).first()
 
 
 def _next_item(
-    db: Connection, campaign: Campaign, labeler_id: str, *, review: bool
+    db: Connection, campaign: Campaign, labeler_id: str, ordinal: int, *, review: bool
 ) -> AnyRow | None:
     if review:
         return _free_item(db, campaign, labeler_id, "review")
-    ordinal = _given(db, campaign, labeler_id) + 1
-    check = _check_due(campaign, labeler_id, ordinal)
+    check = check_due(campaign, labeler_id, ordinal)
     if check == "gold":
-        item = _gold_item(db, campaign, labeler_id)
+        item = gold_item(db, campaign, labeler_id)
     elif check == "repeat":
-        item = _repeat_item(db, campaign, labeler_id, ordinal)
+        item = repeat_item(db, campaign, labeler_id, ordinal)
     elif check == "identical":
-        item = _identical_item(db, campaign, labeler_id)
+        item = identical_item(db, campaign, labeler_id)
     else:
         item = None
     return item or _free_item(db, campaign, labeler_id, "work")
@@ -239,161 +178,59 @@ def _next_item(
 
 def _free_item(db: Connection, campaign: Campaign, labeler_id: str, kind: str) -> AnyRow | None:
     """The first item with a free place that this labeler has not met."""
+    first, waited_for = _first_free(kind, campaign.settings.order == "balanced")
+    who = {"campaign": campaign.id, "labeler": labeler_id}
+    # Where none is left, or others hold the last ones at this moment: wait for them.
+    return db.execute(first, who).first() or db.execute(waited_for, who).first()
+
+
+@cache
+def _first_free(kind: str, balanced: bool) -> tuple[Select[Any], Select[Any]]:
     wanting = select(items).where(
-        items.c.campaign_id == campaign.id,
+        items.c.campaign_id == bindparam("campaign"),
         items.c.kind == kind,
         items.c.taken < items.c.wanted,
-        ~_met(labeler_id),
+        ~exists().where(
+            assignments.c.item_id == items.c.id, assignments.c.labeler_id == bindparam("labeler")
+        ),
     )
     if kind == "review":  # nobody settles a dispute of their own
         voted = exists().where(
             assignments.c.item_id == items.c.of_item,
-            assignments.c.labeler_id == labeler_id,
+            assignments.c.labeler_id == bindparam("labeler"),
             assignments.c.state == "done",
         )
         wanting = wanting.where(~voted)
-    balanced = [items.c.taken] if campaign.settings.order == "balanced" else []
-    first = wanting.order_by(items.c.priority.desc(), *balanced, items.c.position).limit(1)
-    free = db.execute(first.with_for_update(key_share=True, skip_locked=True)).first()
-    if free is None:  # none is left, or others hold the last ones at this moment: wait for them
-        free = db.execute(first.with_for_update(key_share=True)).first()
-    return free
-
-
-def _met(labeler_id: str) -> ColumnElement[bool]:
-    return exists().where(
-        assignments.c.item_id == items.c.id, assignments.c.labeler_id == labeler_id
+    evenly = [items.c.taken] if balanced else []
+    first = wanting.order_by(items.c.priority.desc(), *evenly, items.c.position).limit(1)
+    return (
+        first.with_for_update(key_share=True, skip_locked=True),
+        first.with_for_update(key_share=True),
     )
 
 
-def _given(db: Connection, campaign: Campaign, labeler_id: str) -> int:
-    """The ordinal of the last item that a labeler was given; 0 before the first."""
-    mine = and_(assignments.c.labeler_id == labeler_id, assignments.c.campaign_id == campaign.id)
-    last = db.execute(select(func.max(assignments.c.ordinal)).where(mine)).scalar()
-    return int(last or 0)
-
-
-def _give(db: Connection, campaign: Campaign, labeler_id: str, item: AnyRow, until: float) -> None:
+def _give(
+    db: Connection, campaign: Campaign, labeler_id: str, item: AnyRow, ordinal: int, until: float
+) -> Task:
     salt = "" if item.kind in ("work", "gold") else f"{item.kind} {item.id}"
-    db.execute(
-        insert(assignments).values(
-            item_id=item.id,
-            labeler_id=labeler_id,
-            state="open",
-            reason="",
-            leased_until=until,
-            campaign_id=campaign.id,
-            ordinal=_given(db, campaign, labeler_id) + 1,
-            shown=shown_order(labeler_id, item.prompt_id, item.response_ids, salt),
-        )
-    )
+    shown = shown_order(labeler_id, item.prompt_id, item.response_ids, salt)
+    row: Json = {
+        "item_id": item.id,
+        "labeler_id": labeler_id,
+        "state": "open",
+        "reason": "",
+        "leased_until": until,
+        "campaign_id": campaign.id,
+        "ordinal": ordinal,
+        "shown": shown,
+    }
+    db.execute(_GIVE, row)
     _take(db, item)
+    prompt, answers = load_texts(db, item.prompt_id, shown)
+    mode = "review" if item.kind == "review" else campaign.mode
+    return Task(item.id, labeler_id, prompt, answers, mode, None, until)
 
 
 def _take(db: Connection, item: AnyRow) -> None:
-    if item.kind in _PLACED:
-        db.execute(update(items).where(items.c.id == item.id).values(taken=items.c.taken + 1))
-
-
-# Checks
-
-
-def _check_due(campaign: Campaign, labeler_id: str, ordinal: int) -> str:
-    """Which check, if any, stands at this place of a labeler's work: the same draw every time."""
-    settings = campaign.settings
-    drawn = seed_from("check", campaign.name, labeler_id, ordinal) / (1 << 63)
-    for kind, share in (
-        ("gold", settings.gold_share),
-        ("repeat", settings.repeat_share),
-        ("identical", settings.identical_share),
-    ):
-        if drawn < share:
-            return kind
-        drawn -= share
-    return ""
-
-
-def _gold_item(db: Connection, campaign: Campaign, labeler_id: str) -> AnyRow | None:
-    gold = select(items).where(
-        items.c.campaign_id == campaign.id, items.c.kind == "gold", ~_met(labeler_id)
-    )
-    return db.execute(gold.order_by(items.c.position).limit(1)).first()
-
-
-def _repeat_item(
-    db: Connection, campaign: Campaign, labeler_id: str, ordinal: int
-) -> AnyRow | None:
-    """Something that the labeler answered a while ago, as an item of its own."""
-    again, met = items.alias(), assignments.alias()
-    repeated = exists().where(
-        again.c.of_item == items.c.id,
-        again.c.kind == "repeat",
-        met.c.item_id == again.c.id,
-        met.c.labeler_id == labeler_id,
-    )
-    answered = and_(
-        assignments.c.labeler_id == labeler_id,
-        assignments.c.campaign_id == campaign.id,
-        assignments.c.state == "done",
-        assignments.c.ordinal <= ordinal - campaign.settings.repeat_after,
-        items.c.kind == "work",
-    )
-    joined = items.join(assignments, assignments.c.item_id == items.c.id)
-    found = select(items).select_from(joined).where(answered, ~repeated)
-    original = db.execute(found.order_by(assignments.c.ordinal).limit(1)).first()
-    if original is None:
-        return None
-    return _check_item(db, original, "repeat", original.response_ids)
-
-
-def _identical_item(db: Connection, campaign: Campaign, labeler_id: str) -> AnyRow | None:
-    """An item that the labeler has not met, with its first response in place of its last: two
-    cards that say the same.
-    """
-    again, met = items.alias(), assignments.alias()
-    checked = exists().where(
-        again.c.of_item == items.c.id,
-        again.c.kind == "identical",
-        met.c.item_id == again.c.id,
-        met.c.labeler_id == labeler_id,
-    )
-    fresh = select(items).where(
-        items.c.campaign_id == campaign.id, items.c.kind == "work", ~_met(labeler_id), ~checked
-    )
-    last = db.execute(fresh.order_by(items.c.position.desc()).limit(1)).first()
-    if last is None or len(last.response_ids) < 2:
-        return None
-    first = last.response_ids[0]
-    body = db.execute(select(responses.c.body).where(responses.c.id == first)).scalar_one()
-    copy = f"{first}{COPY}"
-    row: Json = {"id": copy, "prompt_id": last.prompt_id, "body": {**body, "id": copy}}
-    insert_new(db, responses, [row])
-    item = _check_item(db, last, "identical", [*last.response_ids[:-1], copy])
-    return None if _already_met(db, item, labeler_id) else item
-
-
-def _already_met(db: Connection, item: AnyRow, labeler_id: str) -> bool:
-    return (
-        db.execute(select(assignments).where(_assignment(item.id, labeler_id))).first() is not None
-    )
-
-
-def _check_item(db: Connection, original: AnyRow, kind: str, response_ids: list[str]) -> AnyRow:
-    """The check of this kind on an item, made where it is not there yet. It wants nobody, so that
-    it is given by the draw alone.
-    """
-    key = content_id("item", [kind, original.key])
-    same = and_(items.c.campaign_id == original.campaign_id, items.c.key == key)
-    row: Json = {
-        "campaign_id": original.campaign_id,
-        "prompt_id": original.prompt_id,
-        "key": key,
-        "response_ids": response_ids,
-        "position": original.position,
-        "wanted": 0,
-        "kind": kind,
-        "of_item": original.id,
-    }
-    if db.execute(select(items.c.id).where(same)).first() is None:
-        insert_new(db, items, [row])
-    return db.execute(select(items).where(same)).one()
+    if item.kind in PLACED:
+        db.execute(_TAKE, {"item": item.id})

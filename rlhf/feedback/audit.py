@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from rlhf.data.identity import Json, canonical
+from rlhf.feedback.database import INSERTS
 from rlhf.feedback.schema import answers, audit, audit_head
 
 # What an entry vouches for; `superseded` changes later, and follows from the answers themselves.
@@ -35,6 +36,14 @@ LEFT = ("number", "kind", "campaign_id", "item_id", "labeler_id", "superseded", 
 ANSWERED = ("answered", "corrected", "recorded", "imported")
 WITHDRAWN = "withdrawn"
 SUBJECT_CHARACTERS = 200
+
+_HEAD = select(audit_head).with_for_update()
+_APPEND = insert(audit)
+_MOVE_HEAD = update(audit_head).values(number=bindparam("last"), chain=bindparam("hash"))
+_SAVE = {
+    name: insert_into(answers).on_conflict_do_nothing().returning(answers.c.number)
+    for name, insert_into in INSERTS.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ def append(db: Connection, at: str, entries: Sequence[Entry]) -> None:
     """
     if not entries:
         return
-    head = db.execute(select(audit_head).with_for_update()).one()
+    head = db.execute(_HEAD).one()
     number, chain = head.number, head.chain
     rows: list[Json] = []
     for given in entries:
@@ -89,8 +98,8 @@ def append(db: Connection, at: str, entries: Sequence[Entry]) -> None:
                 "chain": chain,
             }
         )
-    db.execute(insert(audit), rows)
-    db.execute(update(audit_head).values(number=number, chain=chain))
+    db.execute(_APPEND, rows if len(rows) > 1 else rows[0])
+    db.execute(_MOVE_HEAD, {"last": number, "hash": chain})
 
 
 def append_recorded(db: Connection) -> None:
@@ -123,6 +132,15 @@ def subject_of(number: int) -> str:
 def entries_of(rows: Iterable[Mapping[str, Any]], action: str) -> list[Entry]:
     """The entries for rows of `answers` that were just saved, their numbers included."""
     return [Entry(row["labeler_id"], action, subject_of(row["number"]), seal(row)) for row in rows]
+
+
+def save_answer(db: Connection, row: Json) -> Json | None:
+    """Inserts one row of `answers` with a salt; returns it with its number, or None where its ids
+    are taken.
+    """
+    salted = {**row, "salt": new_salt()}
+    number = db.execute(_SAVE[db.dialect.name], salted).scalar()
+    return None if number is None else {**salted, "number": number}
 
 
 def save_answers(db: Connection, rows: Sequence[Json]) -> list[Json]:

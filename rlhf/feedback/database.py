@@ -4,9 +4,10 @@ SQLite needs `BEGIN IMMEDIATE` for what writes, or two labelers claim the same i
 error; what only reads takes no lock, and in WAL mode never waits for a writer.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect
 from sqlalchemy.dialects import postgresql, sqlite
@@ -24,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from rlhf.data.identity import Json
 
-HEAD = "0002"
+HEAD = "0003"
 BUSY_TIMEOUT_SECONDS = 30
 _READING = {"rlhf_reading": True}
 _UPGRADING = 0x726C6866  # PostgreSQL's advisory lock of whoever makes or upgrades the tables
@@ -238,11 +239,15 @@ def upgrade_tables(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
+InsertNew = Callable[[Table], Any]  # either of the two below: alike, but not one type
+INSERTS: dict[str, InsertNew] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+
+
 def insert_new(db: Connection, table: Table, rows: Sequence[Json]) -> int:
     """Inserts the rows whose keys are not there yet, whoever else inserts them at the same time;
     returns how many were new.
     """
-    insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+    insert = INSERTS[db.dialect.name]
     key = next(iter(table.primary_key))
     saved = insert(table).on_conflict_do_nothing().returning(key)  # drivers tell no row count
     return sum(db.execute(saved, row).first() is not None for row in rows)
@@ -250,6 +255,6 @@ def insert_new(db: Connection, table: Table, rows: Sequence[Json]) -> int:
 
 def insert_missing(db: Connection, table: Table, rows: Sequence[Json]) -> None:
     """What `insert_new` does, for many rows at once and uncounted."""
-    insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+    insert = INSERTS[db.dialect.name]
     if rows:
         db.execute(insert(table).on_conflict_do_nothing().inline(), list(rows))

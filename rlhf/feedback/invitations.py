@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from rlhf.feedback import campaigns as campaign_rules
+from rlhf.feedback import membership
 from rlhf.feedback.audit import Entry, append
+from rlhf.feedback.campaigns import campaign_of
 from rlhf.feedback.people import has_admin, make_account
 from rlhf.feedback.recording import iso_time
 from rlhf.feedback.roles import Role
@@ -102,7 +103,7 @@ def accept(db: Connection, secret: str, login: str, password_hash: str, moment: 
     db.execute(update(invitations).where(named).values(used_by=labeler_id))
     if offered.campaign is not None:
         row = db.execute(select(campaigns).where(campaigns.c.name == offered.campaign)).one()
-        campaign_rules.join(db, campaign_rules.campaign_of(row), labeler_id, moment)
+        membership.join(db, campaign_of(row), labeler_id, moment)
     return labeler_id
 
 

@@ -10,14 +10,17 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 
 from rlhf.data.identity import Json
 from rlhf.data.records import Response
-from rlhf.feedback import answering, campaigns
-from rlhf.feedback.assignment import count_places
+from rlhf.feedback import campaigns, reviewing
 from rlhf.feedback.audit import Entry, append
-from rlhf.feedback.campaigns import Campaign, Item, review_key
+from rlhf.feedback.campaigns import Campaign
+from rlhf.feedback.items import Item, add_items, items_of, review_key
+from rlhf.feedback.leases import count_places
 from rlhf.feedback.modes import CAMPAIGN_MODES, mode_named
+from rlhf.feedback.progress import count_wanted, recount
 from rlhf.feedback.recording import iso_time
 from rlhf.feedback.schema import answers, items
-from rlhf.feedback.tally import recount
+from rlhf.feedback.schema import campaigns as campaign_rows
+from rlhf.feedback.seals import gold_entry
 from rlhf.feedback.uploads import Groups, Lines, checked_priority, item_of, prompt_and_response
 
 
@@ -45,7 +48,7 @@ def add_lines(db: Connection, campaign: Campaign, by: str, text: str) -> int:
     most = mode_named(campaign.mode).responses[1]
     lines = Lines(text)
     with lines.named():
-        added = campaigns.add_items(db, campaign, (item_of(row, most) for row in lines))
+        added = add_items(db, campaign, (item_of(row, most) for row in lines))
     log(db, by, "items added", f"{campaign.name}: {added}")
     return added
 
@@ -62,7 +65,7 @@ def add_model(db: Connection, campaign: Campaign, by: str, model: str, text: str
         raise ValueError("the responses need the name of the model that wrote them")
     most = mode_named(campaign.mode).responses[1]
     first: dict[str, Item] = {}
-    for item in campaigns.items_of(db, campaign):
+    for item in items_of(db, campaign):
         first.setdefault(item.prompt.id, item)
 
     def beside(row: Json) -> Item:
@@ -76,7 +79,7 @@ def add_model(db: Connection, campaign: Campaign, by: str, model: str, text: str
 
     lines = Lines(text)
     with lines.named():
-        added = campaigns.add_items(db, campaign, (beside(row) for row in lines))
+        added = add_items(db, campaign, (beside(row) for row in lines))
     log(db, by, "model added", f"{campaign.name}: {added} items of {model}")
     return added
 
@@ -88,6 +91,8 @@ def mark_gold(
 
     Raises ValueError where it is a check or a review, or the order is not over its responses.
     """
+    held = select(campaign_rows.c.id).where(campaign_rows.c.id == campaign.id)
+    db.execute(held.with_for_update(key_share=True))  # before the item: the order of locks
     row = _own_item(db, campaign, item_id)
     if expected is not None:
         ids = [one for group in expected for one in group]
@@ -101,7 +106,9 @@ def mark_gold(
     count_places(db, [item_id])
     answered = select(answers.c.labeler_id).where(answers.c.item_id == item_id).distinct()
     recount(db, campaign.id, sorted(db.execute(answered).scalars()))
-    log(db, by, "gold marked" if expected else "gold unmarked", f"item {item_id}")
+    count_wanted(db, campaign.id)
+    action = "gold marked" if expected else "gold unmarked"
+    append(db, iso_time(time.time()), [gold_entry(by, action, item_id, expected)])
 
 
 def set_priorities(
@@ -120,7 +127,7 @@ def ask_reviews(db: Connection, campaign: Campaign, by: str, below: float) -> in
     """Asks for a review of the items on which labelers agree on less than `below` of the pairs;
     returns how many are new.
     """
-    asked = answering.open_reviews(db, campaign, below)
+    asked = reviewing.open_reviews(db, campaign, below)
     log(db, by, "reviews asked", f"{campaign.name}: {asked} below {below:g}")
     return asked
 
@@ -129,7 +136,7 @@ def ask_review(db: Connection, campaign: Campaign, by: str, item_id: int) -> boo
     """Asks for a review of one item; False where that was asked for before. ValueError in a
     campaign whose answers are no orders to train on.
     """
-    answering.check_reviewable(campaign)
+    reviewing.check_reviewable(campaign)
     _own_item(db, campaign, item_id)
     item = db.execute(select(items).where(items.c.id == item_id)).one()
     key = review_key(item.key)

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, select
 
-from rlhf.feedback.campaigns import Campaign, Change
+from rlhf.feedback.campaigns import Campaign
+from rlhf.feedback.membership import Change
 from rlhf.feedback.schema import answers, assignments, campaign_versions, flags, items
 
 RECENT_SECONDS = 3600.0

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from rlhf.feedback.assignment import COPY
+from rlhf.feedback.checks import COPY
 from rlhf.feedback.intervals import Array, Share, difference, median_of, share_of, student
 from rlhf.feedback.observations import Observations, Vote
-from rlhf.feedback.tallies import AGAINST_THE_CREW, Tally, crew_of, identical_pairs
+from rlhf.feedback.shares import AGAINST_THE_CREW, Tally, crew_of, identical_pairs
 
 MINIMUM = 20  # items of a kind before anything is said of a labeler
 # Who understands what they read manages 200 to 400 words a minute (Rayner et al. 2016, "So Much to

@@ -13,8 +13,14 @@ from rlhf.data.identity import Json, content_id, seeded_uuid
 from rlhf.data.records import Ranking
 from rlhf.feedback.audit import append, entries_of, save_answers
 from rlhf.feedback.database import insert_new
+from rlhf.feedback.progress import recount
 from rlhf.feedback.schema import answers, assignments, campaigns, items, labelers
-from rlhf.feedback.tally import recount
+
+_LABELER = (
+    select(labelers.c.withdrawn_at)
+    .where(labelers.c.id == bindparam("labeler"))
+    .with_for_update(key_share=True)
+)
 
 
 def item_key(prompt_id: str, response_ids: Sequence[str]) -> str:
@@ -40,16 +46,20 @@ def hold_labeler(db: Connection, labeler_id: str, moment: float) -> None:
 
     Raises ValueError for one who has withdrawn consent.
     """
-    asked = select(labelers.c.withdrawn_at).where(labelers.c.id == labeler_id)
-    held = asked.with_for_update(key_share=True)
-    row = db.execute(held).first()
+    mine = {"labeler": labeler_id}
+    row = db.execute(_LABELER, mine).first()
     if row is None:
         add_labeler(db, labeler_id, moment)
-        row = db.execute(held).one()
+        row = db.execute(_LABELER, mine).one()
     if row.withdrawn_at is not None:
-        raise ValueError(
-            f"{labeler_id} has withdrawn consent: nothing is saved under this pseudonym any more"
-        )
+        raise withdrawn(labeler_id)
+
+
+def withdrawn(labeler_id: str) -> ValueError:
+    """What is said where somebody has withdrawn consent."""
+    return ValueError(
+        f"{labeler_id} has withdrawn consent: nothing is saved under this pseudonym any more"
+    )
 
 
 def held_text(text: str) -> str:

@@ -17,6 +17,7 @@ from rlhf.feedback.audit import Entry, append, entries_of, save_answers
 from rlhf.feedback.campaigns import checked_settings
 from rlhf.feedback.database import insert_missing
 from rlhf.feedback.modes import mode_named
+from rlhf.feedback.progress import count_wanted, recount
 from rlhf.feedback.recording import hold_labeler, iso_time
 from rlhf.feedback.schema import (
     assignments,
@@ -26,8 +27,8 @@ from rlhf.feedback.schema import (
     prompts,
     responses,
 )
+from rlhf.feedback.seals import seal_gold, seal_versions
 from rlhf.feedback.snapshot import CAMPAIGN, FILES, FORMAT, FORMAT_VERSION, ITEM_FIELDS, MANIFEST
-from rlhf.feedback.tally import recount
 from rlhf.feedback.verifying import verify
 
 _OF_THE_ROW = ("item", "superseded", "late")  # what a row adds to the answer's own fields
@@ -69,9 +70,13 @@ def _restore(db: Connection, files: dict[str, list[Json]], about: Json, name: st
     given.sort(key=lambda row: (row["submitted_at"], row["id"]))
     saved = _add_answers(db, campaign_id, made, given)
     _mark_done(db, campaign_id, saved)
+    count_wanted(db, campaign_id)
     recount(db, campaign_id, {row["labeler_id"] for row in saved})
     entry = Entry("", "campaign imported", name)
-    append(db, iso_time(time.time()), [entry, *entries_of(saved, "imported")])
+    now = iso_time(time.time())
+    append(db, now, [entry, *entries_of(saved, "imported")])
+    seal_versions(db, now, campaign_id)
+    seal_gold(db, now, campaign_id, list(made))
 
 
 def _checked_files(folder: Path) -> Sequence[str]:

@@ -3,6 +3,8 @@
 Times that are compared are seconds since the epoch; times that are only told are ISO 8601 in UTC.
 """
 
+from secrets import token_hex
+
 from sqlalchemy import (
     JSON,
     Boolean,
@@ -22,6 +24,9 @@ from sqlalchemy import (
 metadata = MetaData()
 
 # What a campaign asks. The newest version stands here; `campaign_versions` keeps all of them.
+# `wanted` is what its items of work want in all, kept here so that no reply has to count it.
+# `secret` keys the names under which labelers know items: an item's own id would tell when it was
+# made, and so a check from work.
 campaigns = Table(
     "campaigns",
     metadata,
@@ -33,6 +38,8 @@ campaigns = Table(
     Column("created_at", String(40), nullable=False),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("guidelines_version", Integer, nullable=False, server_default="1"),
+    Column("wanted", Integer, nullable=False, server_default="0"),
+    Column("secret", String(64), nullable=False, server_default="", default=token_hex),
 )
 
 campaign_versions = Table(

@@ -5,47 +5,43 @@ passed in by simulations, so that a simulated campaign repeats exactly.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import and_, select
 
 from rlhf.data.identity import Json, canonical, content_id
 from rlhf.data.records import Demonstration, Prompt, Ranking
-from rlhf.feedback import answering, assignment, campaigns, withdrawal
+from rlhf.feedback import (
+    answering,
+    assignment,
+    campaigns,
+    gathered,
+    leases,
+    membership,
+    progress,
+    reviewing,
+    withdrawal,
+)
 from rlhf.feedback.answering import Answer
 from rlhf.feedback.assignment import Task, shown_order
-from rlhf.feedback.campaigns import Campaign, Change, Item
+from rlhf.feedback.audit import append
+from rlhf.feedback.campaigns import Campaign
 from rlhf.feedback.database import Database
+from rlhf.feedback.items import Item, add_items, items_of
+from rlhf.feedback.membership import Change
 from rlhf.feedback.modes import Judgement
-from rlhf.feedback.recording import record
-from rlhf.feedback.schema import answers, assignments, items, prompts, tallies
+from rlhf.feedback.progress import Progress
+from rlhf.feedback.recording import iso_time, record
+from rlhf.feedback.schema import assignments, items
 from rlhf.feedback.schema import campaigns as campaign_table
 from rlhf.feedback.verifying import Verified, verify
 from rlhf.feedback.withdrawal import Withdrawn
 
 __all__ = ["Campaign", "Change", "Item", "Judgement", "Progress", "Store", "Task", "shown_order"]
-
-# Checks of the labelers themselves: they say nothing new about the responses.
-_CHECKS = ("repeat", "identical")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Answers wanted and in hand, over a campaign's items; `mine` counts one labeler's. `late`
-    ones, among `done`, came after their lease had run out. `checks`, among `mine`, are no work that
-    is wanted.
-    """
-
-    wanted: int
-    done: int
-    mine: int
-    labelers: int
-    late: int = 0
-    checks: int = 0
 
 
 class Store:
@@ -105,6 +101,12 @@ class Store:
         known = ", ".join(campaign.name for campaign in self.campaigns()) or "none yet"
         raise ValueError(f"no campaign named {name!r} in {self.database.name} (there: {known})")
 
+    def newest(self) -> str:
+        """The name of the newest campaign; empty where there is none."""
+        newest = select(campaign_table.c.name).order_by(campaign_table.c.id.desc()).limit(1)
+        with self.database.reading() as db:
+            return db.execute(newest).scalar() or ""
+
     def campaigns(self) -> list[Campaign]:
         """All campaigns, oldest first."""
         with self.database.reading() as db:
@@ -119,53 +121,48 @@ class Store:
         to another prompt.
         """
         with self.database.writing() as db:
-            return campaigns.add_items(db, campaign, new)
+            return add_items(db, campaign, new)
 
     def items(self, campaign: Campaign) -> Iterator[Item]:
         """The items of a campaign, in their order; checks and reviews left out."""
         with self.database.reading() as db:
-            yield from list(campaigns.items_of(db, campaign))
-
-    def prioritise(self, campaign: Campaign, priorities: Mapping[str, float]) -> None:
-        """Puts the items of the prompts with the highest numbers first."""
-        with self.database.writing() as db:
-            campaigns.prioritise(db, campaign, dict(priorities))
+            yield from list(items_of(db, campaign))
 
     # Labelers and what they are told
 
     def join(self, campaign: Campaign, labeler_id: str) -> None:
         """Lets a labeler work on a campaign that is for members only."""
         with self.database.writing() as db:
-            campaigns.join(db, campaign, labeler_id, time.time())
+            membership.join(db, campaign, labeler_id, time.time())
 
     def may_work(self, campaign: Campaign, labeler_id: str) -> bool:
         """Whether the labeler may work on the campaign at all."""
         if not campaign.settings.members_only:
             return True
         with self.database.reading() as db:
-            return campaigns.is_member(db, campaign, labeler_id)
+            return membership.is_member(db, campaign, labeler_id)
 
     def consent(self, campaign: Campaign, labeler_id: str, guidelines_version: int) -> None:
         """Records that a labeler accepts the guidelines; ValueError where that version is not the
         newest.
         """
         with self.database.writing() as db:
-            campaigns.consent(db, campaign, labeler_id, guidelines_version)
+            membership.consent(db, campaign, labeler_id, guidelines_version)
 
     def has_consented(self, campaign: Campaign, labeler_id: str) -> bool:
         """Whether the labeler has accepted the guidelines as they are now."""
         with self.database.reading() as db:
-            return campaigns.has_consented(db, campaign, labeler_id)
+            return membership.has_consented(db, campaign, labeler_id)
 
     def changes(self, campaign: Campaign, labeler_id: str) -> list[Change]:
         """What has changed since the labeler was last told."""
         with self.database.reading() as db:
-            return campaigns.changes_since(db, campaign, labeler_id)
+            return membership.changes_since(db, campaign, labeler_id)
 
     def told(self, campaign: Campaign, labeler_id: str, version: int) -> None:
         """Notes that the labeler has read of the changes up to this version."""
         with self.database.writing() as db:
-            campaigns.tell(db, campaign, labeler_id, version)
+            membership.tell(db, campaign, labeler_id, version)
 
     # Labelers at work
 
@@ -188,12 +185,12 @@ class Store:
         """
         moment = time.time() if now is None else now
         with self.database.reading() as db:
-            expired = assignment.any_expired(db, campaign, moment)
+            expired = leases.any_expired(db, campaign, moment)
         if expired:
             with self.database.writing() as db:
-                assignment.release_expired(db, campaign, moment)
+                leases.release_expired(db, campaign, moment)
         with self.database.writing() as db:
-            campaigns.join(db, campaign, labeler_id, moment)
+            membership.join(db, campaign, labeler_id, moment)
             return assignment.claim(db, campaign, labeler_id, moment, after=after, review=review)
 
     def extend(
@@ -208,7 +205,7 @@ class Store:
         moment = time.time() if now is None else now
         with self.database.writing() as db:
             until = moment + campaign.settings.lease_minutes * 60
-            assignment.extend(db, labeler_id, item_ids, until)
+            leases.extend(db, labeler_id, item_ids, until)
 
     def task(self, item_id: int, labeler_id: str, campaign: Campaign | None = None) -> Task | None:
         """An item that this labeler was given before, as they saw it; None where they were not, or
@@ -225,21 +222,15 @@ class Store:
             campaign = campaigns.campaign_of(db.execute(asked).one())
             return assignment.task_of(db, campaign, item, labeler_id)
 
-    def asked(
-        self, item_id: int, labeler_id: str, campaign: Campaign
-    ) -> tuple[str, tuple[str, ...]] | None:
-        """The mode in which an item of the campaign was put to this labeler, and the responses in
-        the order shown; None where it was not.
-        """
-        mine = and_(assignments.c.item_id == item_id, assignments.c.labeler_id == labeler_id)
-        given = select(items.c.kind, assignments.c.shown).select_from(
-            assignments.join(items, items.c.id == assignments.c.item_id)
+    def was_given(self, item_id: int, labeler_id: str, campaign: Campaign) -> bool:
+        """Whether this labeler was given the item, for this campaign."""
+        mine = and_(
+            assignments.c.item_id == item_id,
+            assignments.c.labeler_id == labeler_id,
+            assignments.c.campaign_id == campaign.id,
         )
         with self.database.reading() as db:
-            row = db.execute(given.where(mine, assignments.c.campaign_id == campaign.id)).first()
-        if row is None:
-            return None
-        return "review" if row.kind == "review" else campaign.mode, tuple(row.shown)
+            return db.execute(select(assignments.c.state).where(mine)).first() is not None
 
     def submit(
         self,
@@ -259,51 +250,32 @@ class Store:
         same labeler to the same item supersedes the first. Raises ValueError where the labeler was
         never given the item, or the answer does not rank exactly the responses shown.
         """
+        moment = time.time() if now is None else now
         with self.database.writing() as db:
-            return answering.submit(
-                db,
-                item_id,
-                labeler_id,
-                said,
-                submission_id=submission_id,
-                duration_seconds=duration_seconds,
-                rationale=rationale,
-                moment=time.time() if now is None else now,
-            )
+            given = answering.hold(db, item_id, labeler_id)
+            sent = answering.Sent(submission_id, duration_seconds, rationale)
+            saved = answering.submit(db, given, said, sent, moment)
+            append(db, iso_time(moment), saved.entries)
+        return saved.answer
 
     def skip(self, item_id: int, labeler_id: str, reason: str = "") -> None:
         """Puts an item back for others; this labeler does not meet it again. An answered item
         stays answered.
         """
         with self.database.writing() as db:
-            assignment.skip(db, item_id, labeler_id, reason)
+            leases.skip(db, item_id, labeler_id, reason)
 
     def answer(self, item_id: int, labeler_id: str) -> Answer | None:
         """A labeler's own answer to an item, as it stands now; None where there is none."""
-        mine = and_(answers.c.item_id == item_id, answers.c.labeler_id == labeler_id)
-        kept = and_(mine, answers.c.superseded.is_(False), answers.c.body.is_not(None))
         with self.database.reading() as db:
-            body = db.execute(select(answers.c.body).where(kept)).scalar()
-        return None if body is None else answering.answer_from(body)
+            return gathered.answer_of(db, item_id, labeler_id)
 
     def own_answers(
         self, campaign: Campaign, labeler_id: str, limit: int
     ) -> list[tuple[int, Answer, Prompt]]:
         """A labeler's last answers in force, the newest first: item id, answer, what was asked."""
-        mine = and_(
-            answers.c.campaign_id == campaign.id,
-            answers.c.labeler_id == labeler_id,
-            answers.c.superseded.is_(False),
-            answers.c.body.is_not(None),
-        )
-        joined = answers.join(items, items.c.id == answers.c.item_id).join(
-            prompts, prompts.c.id == items.c.prompt_id
-        )
-        query = select(answers.c.item_id, answers.c.body, prompts.c.body).select_from(joined)
-        newest = query.where(mine).order_by(answers.c.number.desc()).limit(limit)
         with self.database.reading() as db:
-            rows = db.execute(newest).all()
-        return [(row[0], answering.answer_from(row[1]), Prompt.from_json(row[2])) for row in rows]
+            return gathered.own_answers(db, campaign, labeler_id, limit)
 
     def save_draft(self, item_id: int, labeler_id: str, draft: Json) -> bool:
         """Keeps what a labeler has begun to answer; False where they were never given the item."""
@@ -320,12 +292,12 @@ class Store:
         returns how many are new.
         """
         with self.database.writing() as db:
-            return answering.open_reviews(db, campaign, below)
+            return reviewing.open_reviews(db, campaign, below)
 
     def votes_on(self, item_id: int) -> list[Ranking]:
         """The rankings that the review item of this id is about."""
         with self.database.reading() as db:
-            return answering.votes_on(db, item_id)
+            return reviewing.votes_on(db, item_id)
 
     def record(self, campaign: Campaign, given: Iterable[Ranking]) -> int:
         """Saves rankings made elsewhere, each once, all or none; returns how many are new.
@@ -357,48 +329,26 @@ class Store:
         Left out: corrected ones, and those that a reviewer's ranking stands in for (unless
         `with_superseded`); repeats and other checks of the labelers; what was withdrawn.
         """
-        bodies = self._bodies(campaign, "ranking", with_superseded=with_superseded)
+        bodies = self._bodies(campaign, "ranking", with_superseded)
         return [Ranking.from_json(body) for body in bodies]
 
     def demonstrations(
         self, campaign: Campaign, *, with_superseded: bool = False
     ) -> list[Demonstration]:
         """The demonstrations of a campaign in the order in which they were saved."""
-        bodies = self._bodies(campaign, "demonstration", with_superseded=with_superseded)
+        bodies = self._bodies(campaign, "demonstration", with_superseded)
         return [Demonstration.from_json(body) for body in bodies]
 
-    def _bodies(self, campaign: Campaign, kind: str, *, with_superseded: bool) -> list[Json]:
-        wanted: list[ColumnElement[bool]] = [
-            answers.c.campaign_id == campaign.id,
-            answers.c.kind == kind,
-            answers.c.body.is_not(None),
-            items.c.kind.not_in(_CHECKS),
-        ]
-        if not with_superseded:
-            wanted.append(answers.c.superseded.is_(False))
-            wanted.append(items.c.id.not_in(answering.settled_items(campaign)))
-        joined = answers.join(items, items.c.id == answers.c.item_id)
-        query = select(answers.c.body).select_from(joined).where(*wanted).order_by(answers.c.number)
+    def _bodies(self, campaign: Campaign, kind: str, with_superseded: bool) -> list[Json]:
         with self.database.reading() as db:
-            return list(db.execute(query).scalars())
+            return gathered.bodies(db, campaign, kind, with_superseded=with_superseded)
 
     def progress(self, campaign: Campaign, labeler_id: str = "") -> Progress:
         """How far a campaign is, and one labeler's share of it; checks count for the labeler
         alone.
         """
-        by_labeler = select(tallies).where(tallies.c.campaign_id == campaign.id)
-        of_work = and_(items.c.campaign_id == campaign.id, items.c.kind == "work")
         with self.database.reading() as db:
-            wanted = db.execute(select(func.sum(items.c.wanted)).where(of_work)).scalar()
-            rows = db.execute(by_labeler).all()
-        return Progress(
-            wanted=wanted or 0,
-            done=sum(row.work for row in rows),
-            mine=sum(row.answers for row in rows if row.labeler_id == labeler_id),
-            labelers=len(rows),
-            late=sum(row.late for row in rows),
-            checks=sum(row.answers - row.work for row in rows if row.labeler_id == labeler_id),
-        )
+            return progress.progress(db, campaign.id, labeler_id)
 
     def digest(self, campaign: Campaign) -> str:
         """A hash of the rankings in force, which changes when one is added or corrected."""

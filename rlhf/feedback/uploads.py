@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from rlhf.data.identity import Json
 from rlhf.data.records import Message, Prompt, Response
-from rlhf.feedback.campaigns import Item
+from rlhf.feedback.items import Item
 
 Groups = tuple[tuple[str, ...], ...]
 

@@ -14,6 +14,8 @@ from sqlalchemy import Connection, Text, cast, func, select
 
 from rlhf.data.identity import Json, canonical, content_id
 from rlhf.feedback import audit as log
+from rlhf.feedback import seals
+from rlhf.feedback.progress import miscounted
 from rlhf.feedback.recording import item_key
 from rlhf.feedback.schema import (
     answers,
@@ -26,7 +28,6 @@ from rlhf.feedback.schema import (
     prompts,
     responses,
 )
-from rlhf.feedback.tally import miscounted
 
 _ROWS_AT_ONCE = 2000
 
@@ -47,10 +48,15 @@ class Verified:
 
 @dataclass(slots=True)
 class _Log:
-    """What the log says of each answer: by number, the labeler and the digest."""
+    """What the log says of each answer: by number, the labeler and the digest. The digests of
+    versions of campaigns; of gold items by subject, the newest; (labeler, subject) of consents.
+    """
 
     saved: dict[str, tuple[str, str]] = field(default_factory=dict)
     emptied: dict[str, tuple[str, str]] = field(default_factory=dict)
+    versions: set[str] = field(default_factory=set)
+    gold: dict[str, str] = field(default_factory=dict)
+    consents: set[tuple[str, str]] = field(default_factory=set)
 
 
 class _Findings:
@@ -78,8 +84,9 @@ def verify(db: Connection) -> Verified:
     head = _check_log(db, said, found)
     held, withdrawn = _check_answers(db, said, found)
     _check_texts(db, found)
-    _check_items(db, found)
-    _check_campaigns(db, found)
+    _check_items(db, said, found)
+    _check_campaigns(db, said, found)
+    _check_consents(db, said, found)
     for campaign_id, labeler_id in miscounted(db):
         found.add("tally", f"answers of {labeler_id} in campaign {campaign_id} are miscounted")
     return Verified(head[0], held, withdrawn, f"{head[0]}:{head[1]}", found.sentences())
@@ -105,6 +112,12 @@ def _check_log(db: Connection, said: _Log, found: _Findings) -> tuple[int, str]:
             said.saved[entry.subject] = (entry.actor, entry.digest)
         elif entry.action == log.WITHDRAWN:
             said.emptied[entry.subject] = (entry.actor, entry.digest)
+        elif entry.action in seals.MADE:
+            said.versions.add(entry.digest)
+        elif entry.action in seals.GOLD:
+            said.gold[entry.subject] = entry.digest
+        elif entry.action == seals.CONSENTED:
+            said.consents.add((entry.actor, entry.subject))
     heads = [tuple(row) for row in db.execute(select(audit_head.c.number, audit_head.c.chain))]
     if heads != [(number, chain)]:
         found.add("head", f"the log ends at entry {number}, but its head says otherwise: {heads}")
@@ -189,8 +202,10 @@ def _id_of(body: Any, kind: str) -> str:
         return ""
 
 
-def _check_items(db: Connection, found: _Findings) -> None:
-    """The key of each item hashes what it asks about, and its places are those in use."""
+def _check_items(db: Connection, said: _Log, found: _Findings) -> None:
+    """The key of each item hashes what it asks about, its places are those in use, and what is
+    expected of it is what the log sealed.
+    """
     placed = assignments.c.state.in_(("open", "done"))
     count = (
         select(assignments.c.item_id, func.count().label("count"))
@@ -210,10 +225,21 @@ def _check_items(db: Connection, found: _Findings) -> None:
             found.add("item", f"item {row['id']} was altered: it asks about something else")
         if row["kind"] in ("work", "review") and row["taken"] != min(row["wanted"], row["count"]):
             found.add("places", f"item {row['id']} has {row['taken']} places taken, miscounted")
+        seal = seals.gold_seal(row["id"], row["expected"] if row["kind"] == "gold" else None)
+        if seal != said.gold.get(f"item {row['id']}", ""):
+            found.add("gold", f"the expected order of item {row['id']} is not what the log sealed")
 
 
-def _check_campaigns(db: Connection, found: _Findings) -> None:
-    """Each campaign is its newest version."""
+def _check_consents(db: Connection, said: _Log, found: _Findings) -> None:
+    """Each consent is in the log, and each of the log in the store."""
+    held = {(who, subject[: log.SUBJECT_CHARACTERS]) for who, subject in seals.consents_held(db)}
+    for who, subject in sorted(held ^ said.consents):
+        where = "the store" if (who, subject) in held else "the log"
+        found.add("consent", f"the consent of {who} to {subject} is in {where} alone")
+
+
+def _check_campaigns(db: Connection, said: _Log, found: _Findings) -> None:
+    """Each campaign is its newest version, and each version is what the log sealed."""
     for campaign in db.execute(select(campaigns).order_by(campaigns.c.id)).all():
         newest = db.execute(
             select(campaign_versions)
@@ -226,3 +252,13 @@ def _check_campaigns(db: Connection, found: _Findings) -> None:
             [getattr(campaign, name) for name in fields]
         ):
             found.add("campaign", f"campaign {campaign.name!r} is not its newest version")
+        sealed = seals.version_seals(db, campaign.id)
+        if [version for _, version, _ in sealed] != list(range(1, campaign.version + 1)):
+            found.add("versions", f"versions of campaign {campaign.name!r} are missing")
+        for name, version, seal in sealed:
+            if seal not in said.versions:
+                found.add("version", f"version {version} of campaign {name!r} was altered")
+        of_work = (items.c.campaign_id == campaign.id, items.c.kind == "work")
+        wanted = db.execute(select(func.sum(items.c.wanted)).where(*of_work)).scalar() or 0
+        if wanted != campaign.wanted:
+            found.add("wanted", f"campaign {campaign.name!r} wants {wanted}, not {campaign.wanted}")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Table, and_, delete, func, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from rlhf.feedback.assignment import count_places
 from rlhf.feedback.audit import Entry, append, tombstone
 from rlhf.feedback.database import Database, faults_explained
+from rlhf.feedback.leases import count_places
 from rlhf.feedback.recording import iso_time
 from rlhf.feedback.schema import (
     accounts,

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlhf.feedback.assignment import COPY
+from rlhf.feedback.checks import COPY
 from rlhf.feedback.observations import Asked, Kind, Observations, Vote
 
 MISTAKES = 0.7  # the usual scale of a labeler's noise; qualities have scale 1

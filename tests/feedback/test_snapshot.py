@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from hands import answer, campaign, claimed, item
 from postgres import fresh_database
+from sqlalchemy import select
 
 from rlhf.data.identity import canonical
 from rlhf.data.records import Demonstration, Message, Prompt, Ranking, Response
+from rlhf.feedback import leading
 from rlhf.feedback.restoring import Restored, restore
-from rlhf.feedback.schema import metadata
+from rlhf.feedback.schema import items, metadata
 from rlhf.feedback.snapshot import FILES, Snapshot, write_snapshot
 from rlhf.feedback.store import Campaign, Item, Judgement, Store
 from rlhf.feedback.training_export import preferences_of, write_dataset, write_preferences
@@ -51,7 +53,9 @@ def busy_campaign(store: Store) -> Campaign:
         ],
     )
     made = store.change_campaign(made, by="lea", guidelines="Be fairer.", note="fairness")
-    store.prioritise(made, {long.id: 2.25})
+    with store.database.writing() as db:
+        nine = db.execute(select(items.c.id).where(items.c.prompt_id == long.id)).scalar_one()
+        leading.set_priorities(db, made, "lea", {nine: 2.25})
     for labeler in ("ada", "bob"):
         number = 0
         while (task := store.claim(made, labeler, now=0.0 if number == 1 else None)) is not None:

@@ -15,7 +15,7 @@ from hands import claimed, item, ranked
 from sqlalchemy import JSON, Connection, bindparam, inspect, text
 
 from rlhf.data.records import Ranking
-from rlhf.feedback import database, moving, tally
+from rlhf.feedback import database, moving, progress
 from rlhf.feedback.database import database_url, open_engine
 from rlhf.feedback.recording import item_key
 from rlhf.feedback.schema import metadata
@@ -183,10 +183,10 @@ def test_an_upgrade_that_fails_leaves_the_old_store_untouched(
         raise KeyError("injected")
 
     if fault == "at the end":
-        monkeypatch.setattr(tally, "count_all", fail)
+        monkeypatch.setattr(progress, "count_all", fail)
     elif fault == "in the middle":
         monkeypatch.setattr("alembic.op.bulk_insert", fail)
-    with pytest.raises(ValueError, match=r"upgraded from version 0001 to 0002 .*left as it was"):
+    with pytest.raises(ValueError, match=r"upgraded from version 0001 to 0003 .*left as it was"):
         Store(address)
     assert state(address) == before
     with pytest.raises(ValueError, match="left as it was"):
@@ -203,7 +203,7 @@ def test_upgrade_makes_a_backup_beside_it_first(tmp_path: Path) -> None:
     old_store(str(path))
     before = state(str(path))
     done = moving.upgrade_store(path)
-    assert (done.before, done.after, done.backup) == ("0001", "0002", tmp_path / "store.db.0001")
+    assert (done.before, done.after, done.backup) == ("0001", "0003", tmp_path / "store.db.0001")
     assert state(str(tmp_path / "store.db.0001")) == before
     assert moving.upgrade_store(path).backup is None
     with Store(path) as store:
@@ -214,7 +214,7 @@ def test_an_old_store_is_backed_up_as_it_is(tmp_path: Path) -> None:
     old_store(str(tmp_path / "store.db"))
     moving.backup(tmp_path / "store.db", tmp_path / "copy.db")
     assert state(str(tmp_path / "copy.db")) == state(str(tmp_path / "store.db"))
-    with pytest.raises(ValueError, match="at version 0001, not 0002: `rlhf store upgrade` first"):
+    with pytest.raises(ValueError, match="at version 0001, not 0003: `rlhf store upgrade` first"):
         moving.migrate_store(tmp_path / "store.db", str(tmp_path / "other.db"))
     assert not (tmp_path / "other.db").exists()
 

@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,6 +34,10 @@ def filled(store: Store) -> Store:
     written = store.create_campaign("written", mode="demonstrate")
     prompt = Prompt.of("Write a line.")
     store.add_items(written, [Item(prompt, (Response.of(prompt.id, "A line."),))])
+    gold = item(9)
+    store.add_items(made, [replace(gold, expected=tuple((one.id,) for one in gold.responses))])
+    store.change_campaign(made, by="lead", guidelines="Be kind.")
+    store.consent(store.campaign("main"), "cyd", 2)
     task = claimed(store, written, "eve")
     store.submit(task.item_id, "eve", Judgement(text="A better line."), submission_id="d")
     return store
@@ -41,9 +46,10 @@ def filled(store: Store) -> Store:
 def test_a_store_that_was_left_alone_is_whole(filled: Store) -> None:
     found = filled.verify()
     assert found.findings == ()
-    # Two campaigns made, four answers in the first and one flag, two recorded, one demonstration.
-    assert (found.entries, found.answers, found.withdrawn) == (9, 6, 0)
-    assert found.head.startswith("9:")
+    # Two campaigns made, four answers in the first and one flag, two recorded, one demonstration; a
+    # gold item, a change and a consent.
+    assert (found.entries, found.answers, found.withdrawn) == (12, 6, 0)
+    assert found.head.startswith("12:")
 
 
 def test_the_chain_is_the_hash_of_what_it_says() -> None:
@@ -126,6 +132,24 @@ def test_the_first_of_many_faults_is_named_and_the_others_counted(filled: Store)
             "answers of ada in campaign 1 are miscounted",
         ),
         ("update campaigns set guidelines = 'lie' where id = 2", "'written' is not its newest"),
+        (
+            "update campaign_versions set guidelines = 'lie' where version = 1",
+            "version 1 of campaign 'main' was altered .and 1 more",
+        ),
+        ("delete from campaign_versions where version = 1", "versions of campaign 'main' are miss"),
+        ("update campaigns set wanted = 9 where id = 1", "campaign 'main' wants 8, not 9"),
+        ("update items set expected = null where kind = 'gold'", "order of item 6 is not what the"),
+        ("update items set kind = 'work' where kind = 'gold'", "order of item 6 is not what the l"),
+        (
+            "update items set expected = (select items.expected from items where kind = 'gold'), "
+            "kind = 'gold' where id = 4",
+            "order of item 4 is not what the log sealed",
+        ),
+        ("delete from consents", "the consent of cyd to main guidelines 2 is in the log alone"),
+        (
+            "insert into consents values (1, 'ada', 2, '2026')",
+            "the consent of ada to main guidelines 2 is in the store alone",
+        ),
     ],
 )
 def test_what_labelers_saw_is_guarded_too(filled: Store, statement: str, finding: str) -> None:

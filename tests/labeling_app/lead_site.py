@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from labeling_app.dashboard import HEAD, lead_page
 from labeling_app.lead_routes import lead_routes
 from labeling_app.page import STATIC, THEME
-from labeling_app.routes import store_failed
+from labeling_app.replies import store_failed
 from labeling_app.security import Wall
 from labeling_app.visitors import Role, Visitor, only
 from rlhf.feedback.store import Store

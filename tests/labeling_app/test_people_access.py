@@ -13,6 +13,7 @@ from sqlalchemy import select
 from starlette.routing import Mount
 from team import ORIGIN, Team, begin, item, ranked
 
+from labeling_app.item_names import name_of
 from labeling_app.server import create_app
 from rlhf.feedback import people
 from rlhf.feedback.roles import ROLES
@@ -218,10 +219,13 @@ def test_a_labeler_sees_nothing_of_others_by_any_get(
         "store.db",
         "closed campaign",
     )
+    # The other's item under the numbers by which this labeler would know it.
+    campaign = team.store.campaigns()[0]
+    theirs = [name_of(campaign, team.ids["labeler"], number) for number in (1, 2, 3)]
     for method, path in _routes(team):
         if method != "GET":
             continue
-        for item_id in (found["item_id"], 1, 2, 3):
+        for item_id in (found["item_id"], *theirs, 1, 2, 3):
             reply = labeler.get(path.replace("{item_id}", str(item_id)))
             for secret in secrets:
                 assert secret not in reply.text, (path, secret)
@@ -230,7 +234,8 @@ def test_a_labeler_sees_nothing_of_others_by_any_get(
         assert labeler.get(f"/api/tokens{query}").status_code == 403
     # The same submission id belongs to whom it was: another labeler cannot read or take it.
     mine = labeler.post("/api/next").json()["item"]
-    assert mine["item_id"] == found["item_id"]
+    assert mine["turns"] == found["turns"]
+    assert mine["item_id"] != found["item_id"]
     reply = labeler.post("/api/submit", json=ranked(mine, body["submission_id"]))
     assert reply.status_code in (409, 422)
     assert saved.json()["answer_id"] not in reply.text

@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
+from labeling_app.item_names import name_of
 from labeling_app.labelers import check_labeler_id, default_labeler_id
 from labeling_app.routes import ranking_routes
 from labeling_app.server import create_app
@@ -50,7 +51,7 @@ def _routes(store: Store, name: str) -> FastAPI:
         return Visitor("ada", "admin")
 
     app = FastAPI()
-    app.include_router(ranking_routes(store, store.campaign(name), visitor, "rlhf run x"))
+    app.include_router(ranking_routes(store, name, visitor, "rlhf run x"))
     return app
 
 
@@ -123,6 +124,90 @@ def test_an_answer_sent_again_is_saved_once(client: TestClient, store: Store) ->
     assert len(store.rankings(store.campaign("replies"), with_superseded=True)) == 1
     changed = {**answer, "answer": {"ranks": dict.fromkeys(answer["answer"]["ranks"], 1)}}
     assert client.post("/api/submit", json=changed).status_code == 409
+    other_words = client.post("/api/submit", json={**answer, "rationale": "Because."})
+    assert other_words.status_code == 409
+    assert "another rationale" in other_words.json()["detail"]
+
+
+def test_a_submit_brings_the_item_ahead(client: TestClient, store: Store) -> None:
+    first = _next(client)
+    second = _next(client, after=first["item_id"])
+    asked = {"ahead": True, "after": second["item_id"]}
+    reply = client.post("/api/submit", json=_answer(first, 1, 2, 3), params=asked).json()
+    third = reply["item"]
+    assert len({first["item_id"], second["item_id"], third["item_id"]}) == 3
+    assert reply["progress"] == {"mine": 1, "done": 1, "wanted": 3}
+    # Without `after` it is what the labeler holds already, and sent again it is the same.
+    answer = _answer(second, 1, 2, 3)
+    for _ in range(2):
+        reply = client.post("/api/submit", json=answer, params={"ahead": True}).json()
+        assert reply["item"] == third
+    last = client.post("/api/submit", json=_answer(third, 1, 2, 3), params={"ahead": True})
+    assert last.json()["item"] is None
+    assert "item" not in client.post("/api/submit", json=_answer(third, 3, 2, 1)).json()
+    assert store.verify().findings == ()
+
+
+def test_a_first_answer_does_not_replace_one_from_another_window(
+    client: TestClient, store: Store
+) -> None:
+    item = _next(client)
+    one, other = _answer(item, 1, 2, 3), _answer(item, 3, 2, 1)
+    for _ in range(2):  # the same one sent again is no other
+        assert client.post("/api/submit", json=one, params={"first": True}).status_code == 200
+    refused = client.post("/api/submit", json=other, params={"first": True})
+    assert refused.status_code == 409
+    assert "in another window or tab" in refused.json()["detail"]
+    assert len(store.rankings(store.campaign("replies"), with_superseded=True)) == 1
+    assert client.post("/api/submit", json=other).status_code == 200
+    assert len(store.rankings(store.campaign("replies"), with_superseded=True)) == 2
+
+
+def test_a_request_that_names_no_campaign_means_the_opened_one_or_the_newest(
+    store: Store,
+) -> None:
+    """One rule for work and for leads."""
+    store.add_items(store.create_campaign("newer"), [_item("Newer?")])
+    for opened, expected in (("replies", "replies"), (None, "newer")):
+        app = create_app(store.address, opened, labeler_id="ada")
+        with TestClient(app, base_url=ORIGIN, headers={"Origin": ORIGIN}) as client:
+            assert client.get("/api/campaign").json()["name"] == expected
+            overview = client.get("/api/lead/overview").json()
+            assert overview["campaign"]["name"] == expected
+            item = _next(client)
+            assert item["turns"][0]["text"].startswith("New" if opened is None else "Question")
+            assert client.post("/api/submit", json=_answer(item, 1, 2, 3)).status_code == 200
+
+
+def test_a_late_submit_brings_the_item_ahead_too(client: TestClient, store: Store) -> None:
+    """The lease is over and its place free again: counted, released and claimed one by one."""
+    campaign = store.campaign("replies")
+    task = store.claim(campaign, "ada", now=1.0)
+    other = store.claim(campaign, "bo")  # takes the place that is free again
+    assert task is not None
+    assert other is not None
+    assert task.item_id == other.item_id
+    item = client.get(f"/api/items/{name_of(campaign, 'ada', task.item_id)}").json()
+    body = _answer(item, 1, 2, 3)
+    reply = client.post("/api/submit", json=body, params={"ahead": True}).json()
+    assert reply["item"]["turns"][0]["text"] == "Question 1?"
+    assert store.progress(campaign).late == 1
+    assert store.verify().findings == ()
+
+
+def test_an_item_that_cannot_be_shown_does_not_cost_the_answer_before_it(
+    client: TestClient, store: Store
+) -> None:
+    campaign = store.campaign("replies")
+    store.add_items(campaign, [_item("Too many?", 10)])
+    items = [_next(client)]
+    for _ in range(2):
+        items.append(_next(client, after=items[-1]["item_id"]))
+        client.post("/api/submit", json=_answer(items[-2], 1, 2, 3))
+    reply = client.post("/api/submit", json=_answer(items[-1], 1, 2, 3), params={"ahead": True})
+    assert (reply.status_code, reply.json()["item"]) == (200, None)
+    assert store.progress(campaign, "ada").mine == 3
+    assert "10 responses" in client.post("/api/next").json()["detail"]
 
 
 def test_the_item_ahead_is_another_one_whatever_their_order(
@@ -132,7 +217,7 @@ def test_the_item_ahead_is_another_one_whatever_their_order(
     other = store.claim(campaign, "bo", now=0.0)  # its lease is long over: free again
     first = _next(client)
     assert other is not None
-    assert first["item_id"] == other.item_id
+    assert first["item_id"] == name_of(campaign, "ada", other.item_id)
     ahead = _next(client, after=first["item_id"])
     assert ahead["item_id"] != first["item_id"]
     # The labeler now works on the later item, and the earlier one is what follows.
@@ -273,19 +358,20 @@ def test_the_default_labeler_is_a_pseudonym(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_facts_of_a_campaign_hold_what_the_page_needs(client: TestClient, store: Store) -> None:
     client.post("/api/next")
     store.change_campaign(store.campaign("replies"), by="lead", guidelines="New.", note="Read it.")
-    store.change_campaign(store.campaign("replies"), by="lead", settings={"overlap": 2})
+    store.change_campaign(store.campaign("replies"), by="lead", settings={"gold_share": 0.2})
+    store.change_campaign(store.campaign("replies"), by="lead", settings={"pay_per_answer": 2.0})
     facts = client.get("/api/campaign").json()
     assert (facts["name"], facts["mode"], facts["guidelines"]) == ("replies", "rank", "New.")
-    assert (facts["version"], facts["guidelines_version"]) == (3, 2)
+    assert (facts["version"], facts["guidelines_version"]) == (4, 2)
     assert [
         (row["version"], row["note"], row["guidelines_changed"]) for row in facts["changes"]
     ] == [
         (2, "Read it.", True),
-        (3, "", False),
+        (4, "", False),  # that checks are mixed in is not told to those who are checked
     ]
     assert "lead" not in str(facts["changes"])  # who changed it is not told
     assert (facts["role"], facts["review"], facts["next_step"]) == ("admin", True, "rlhf run x")
-    assert client.post("/api/told", json={"version": 3}).status_code == 200
+    assert client.post("/api/told", json={"version": 4}).status_code == 200
     assert client.get("/api/campaign").json()["changes"] == []
 
 
@@ -310,7 +396,7 @@ def test_another_campaign_is_named_in_the_query_and_members_only_means_it(
 
 WORK: list[tuple[str, str, Any]] = [
     ("POST", "next", {}),
-    ("POST", "submit", {"submission_id": str(uuid4()), "item_id": 1, "answer": {}}),
+    ("POST", "submit", _answer({"item_id": 1, "responses": []})),
     ("POST", "skip", {"item_id": 1}),
     ("POST", "flag", {"item_id": 1, "kind": "other"}),
     ("POST", "draft", {"item_id": 1, "draft": {}}),
@@ -344,7 +430,8 @@ def test_items_of_others_can_be_neither_read_nor_touched(client: TestClient, sto
     said = Judgement((tuple(sorted(task.shown)),))
     store.submit(task.item_id, "bo", said, submission_id="bo1")
     store.save_draft(task.item_id, "bo", {"secret": 1})
-    one = {"item_id": task.item_id}
+    name = name_of(store.campaign("replies"), "ada", task.item_id)
+    one = {"item_id": name}
     for path, body in (
         ("skip", one),
         ("flag", {**one, "kind": "other"}),
@@ -353,11 +440,12 @@ def test_items_of_others_can_be_neither_read_nor_touched(client: TestClient, sto
         reply = client.post(f"/api/{path}", json=body)
         assert (reply.status_code, reply.json()["detail"]) == (
             422,
-            f"ada was not given item {task.item_id}.",
+            "ada was not given this item.",
         )
-    assert client.get(f"/api/items/{task.item_id}").status_code == 404
+    assert client.get(f"/api/items/{name}").status_code == 404
     assert client.get("/api/mine").json() == {"answers": []}
-    assert client.post("/api/heartbeat", json={"item_ids": [task.item_id]}).status_code == 200
+    assert client.post("/api/heartbeat", json={"item_ids": [name, 1]}).status_code == 200
+    assert store.task(task.item_id, "bo") == replace(task, draft={"secret": 1})
 
 
 def test_drafts_are_kept_and_given_back_and_limited(client: TestClient, store: Store) -> None:
@@ -417,7 +505,7 @@ def test_only_reviewers_review_and_see_orders_without_names(tmp_path: Path) -> N
             return Visitor(name, roles[name])
 
         app = FastAPI()
-        app.include_router(ranking_routes(store, campaign, visitor, "rlhf run x"))
+        app.include_router(ranking_routes(store, campaign.name, visitor, "rlhf run x"))
         with TestClient(app) as client:
             review = {"review": "true"}
             ada, rex = {"x-name": "ada"}, {"x-name": "rex"}
@@ -490,7 +578,7 @@ def test_half_a_surrogate_pair_passes_and_is_refused_in_a_note(
     assert reply.json()["detail"].startswith("reason: ")
 
 
-@pytest.mark.parametrize("number", [-1, 2**31, 2**63, 10**30, "1", 1.5, None])
+@pytest.mark.parametrize("number", [-1, 2**48, 2**63, 10**30, "1", 1.5, None])
 def test_numbers_that_no_store_can_hold_are_refused_in_one_sentence(
     client: TestClient, number: Any
 ) -> None:

@@ -262,3 +262,24 @@ def test_two_labelers_work_side_by_side_and_leave_each_their_own(visit: Any, bro
     site.page.wait_for_selector("#end .over:not([hidden])")
     assert "All 3 answers" in site.page.locator("#end").inner_text()
     assert sorted(ranking.labeler_id for ranking in site.rankings()) == ["ada", "ada", "bo"]
+
+
+WIDE_TABLE = "\n".join(
+    ("|" + " wide_column |" * 12, "|" + "---|" * 12, "|" + " x_x_x_x_x_x |" * 12)
+)
+WIDE_TEXTS = (
+    "```python\ndef tide(mass, radius):\n    return 2 * G * mass * radius / distance**3 # "
+    + "on " * 60
+    + "\n```",
+    f"A table:\n\n{WIDE_TABLE}\n",
+    f"A formula:\n\n$$y = {' + '.join(f'x_{{{n}}}' for n in range(80))}$$",
+)
+
+
+@pytest.mark.parametrize("look", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_code_tables_and_formulas_are_readable_whole_and_by_keyboard(visit: Any, look: Any) -> None:
+    site = visit([an_item("Which is widest?", *WIDE_TEXTS)], wait=".katex-display", **look)
+    code = site.page.locator(".bank.in-view .md pre").first
+    assert code.evaluate("one => one.scrollWidth <= one.clientWidth")  # it wraps
+    assert faults(site.page, "wide texts") == []
+    assert site.page.evaluate("document.documentElement.scrollWidth <= innerWidth")

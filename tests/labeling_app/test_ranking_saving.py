@@ -281,3 +281,43 @@ def test_the_theme_follows_the_system_until_it_is_chosen(visit: Any) -> None:
     assert not site.page.evaluate(dark)
     site.button("Theme").click()
     assert site.page.evaluate(dark)
+
+
+def test_the_page_asks_once_per_item(visit: Any) -> None:
+    """Two requests before the first answer; then the reply to an answer brings the item ahead."""
+    items = some_items(5, responses=2)
+    site = visit(items)
+    site.page.wait_for_function(
+        "() => performance.getEntriesByType('resource')"
+        ".filter((one) => one.name.includes('/api/next')).length == 2"
+    )
+    asked: list[str] = []
+    site.page.on("request", lambda one: asked.append(one.url.split("/api/")[-1].split("?")[0]))
+    for number in (1, 2, 3):
+        site.press("1", "2", "Enter")
+        site.until_saved(number)
+        site.page.wait_for_selector(f".bank.in-view >> text=Question {number}?")
+    assert [one for one in asked if one in ("next", "submit")] == ["submit"] * 3
+    assert len(site.rankings()) == 3
+
+
+def test_two_windows_on_one_item_do_not_replace_each_other_silently(visit: Any) -> None:
+    items = some_items(2, responses=2)
+    site = visit(items)
+    page = site.page.context.new_page()  # another tab
+    page.goto(site.url)
+    page.wait_for_selector(".bank.in-view .md p")
+    other = Site(site.store, site.campaign, page, site.url)
+    site.press("1", "2", "Enter")
+    site.until_saved(1)
+    other.press("2", "1", "Enter")
+    failure = page.locator("#dock .failure")
+    failure.get_by_text("in another window or tab").wait_for()
+    assert len(site.rankings()) == 1
+    assert other.order() == "B > A"
+    failure.get_by_role("button").click()
+    page.wait_for_selector(".bank.in-view >> text=Question 1?")
+    first, second = site.rankings()
+    assert second.supersedes == first.id
+    assert second.groups == groups_of(items[0], "B", "A")
+    page.close()

@@ -51,7 +51,7 @@ def test_the_life_of_a_store(path: Path, tmp_path: Path) -> None:
     code, out, _ = rlhf("migrate", path, "--to", tmp_path / "moved.db")
     assert (code, "1 answers" in out) == (0, True)
     code, out, _ = rlhf("upgrade", path)
-    assert (code, out) == (0, "the store is at version 0002, the newest\n")
+    assert (code, out) == (0, "the store is at version 0003, the newest\n")
     code, out, _ = rlhf("export", path, "--to", tmp_path / "spring")
     assert code == 0
     assert "1 rankings" in out

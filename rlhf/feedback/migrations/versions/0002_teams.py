@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from rlhf.feedback.audit import append_recorded
-from rlhf.feedback.tally import count_all
+from rlhf.feedback.progress import count_all
 
 revision = "0002"
 down_revision = "0001"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf.feedback.assignment import COPY
+from rlhf.feedback.checks import COPY
 from rlhf.feedback.intervals import Array
 from rlhf.feedback.observations import Asked, Observations, Vote
 from rlhf.feedback.verdicts import Ints, Verdicts, verdicts_of, votes_on_pairs
