@@ -22,6 +22,7 @@ from rlhf.data.jsonl import write_json
 from rlhf.data.records import Prompt, Ranking
 from rlhf.reward.accuracy import Accuracy
 from rlhf.reward.certificate import Evidence, certify, checks_of, thresholds
+from rlhf.reward.ensemble import ALONE, Ensemble
 from rlhf.reward.learning_curve import Forecast
 from rlhf.reward.rankings import RankedPrompt
 from rlhf.reward.votes import votes_of
@@ -117,6 +118,7 @@ class WordCounter:
     """A scorer and tokenizer in one: words are ids, and more words score higher."""
 
     eos_token_id = 0
+    ensemble = ALONE
 
     def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
         return {"input_ids": [sum(map(ord, word)) for word in text.split()]}
@@ -128,6 +130,8 @@ class WordCounter:
 
 class Members(WordCounter):
     """Two members that agree on what they saw, and differ by one on what they did not."""
+
+    ensemble = Ensemble(2)
 
     def __init__(self, seen: set[tuple[int, ...]]) -> None:
         self.seen = seen
@@ -187,12 +191,6 @@ def test_members_of_an_ensemble_differ_where_nothing_was_seen() -> None:
     assert found is not None
     assert (found.members, found.inside, found.swapped) == (2, 0.0, 0.0)
     assert found.shuffled == pytest.approx(0.5 / 2, abs=0.02)  # two members, one apart; spread 2
-
-
-def test_one_member_is_no_ensemble() -> None:
-    scorer = Members(set())
-    scorer.score_members = lambda prompts, responses: [[0.0]] * len(responses)  # type: ignore[method-assign]
-    assert candidate(scorer).probe("test", 30)[1] is None
 
 
 def test_scores_that_are_all_alike_are_not_probed() -> None:
