@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rlhf.data.identity import Json
 from rlhf.models.lora import LoraSettings
+from rlhf.policy.dpo_objective import DPOLossName, Implementation, dpo_objective, trl_loss_type
 from rlhf.reward.objective import LossName, Objective
 from rlhf.tracking.mirror import WandbSettings
 
@@ -153,10 +154,45 @@ class RewardConfig(TrainedSection):
 
 
 class DPOSection(TrainedSection):
-    """DPO on the rankings."""
+    """DPO on the rankings: its loss, and whether a log-ratio is taken per token. `implementation:
+    trl` is TRL's trainer on their pairs.
+    """
 
     enabled: bool = True
     beta: float = Field(default=0.1, gt=0)
+    loss: DPOLossName = "sigmoid"
+    label_smoothing: float = 0.0
+    nu: float | None = None
+    length_normalised: bool = False
+    implementation: Implementation = "kwise"
+
+    @model_validator(mode="after")
+    def _objective_makes_sense(self) -> Self:
+        self.objective()
+        if self.implementation == "trl":
+            self.trl_loss_type()
+        return self
+
+    def objective(self) -> Objective:
+        """What to train for; ValueError where the settings contradict one another."""
+        return dpo_objective(
+            self.loss, beta=self.beta, label_smoothing=self.label_smoothing, nu=self.nu
+        )
+
+    def trl_loss_type(self) -> str:
+        """TRL's name for the loss; ValueError where it has none."""
+        return trl_loss_type(
+            self.loss,
+            label_smoothing=self.label_smoothing,
+            length_normalised=self.length_normalised,
+        )
+
+    def settings(self) -> Json:
+        """What decides the outcome; what was added later is said only where it is used, so that
+        what was trained before stays valid.
+        """
+        first = self.model_dump(include={"enabled", "beta", "trainer"})
+        return first | self.model_dump(exclude_defaults=True)
 
 
 class PPOSection(TrainedSection):

@@ -21,7 +21,11 @@ MAY_IMPORT = {
     "rlhf.reporting": {"rlhf.data", "rlhf.feedback", "rlhf.tracking", "rlhf.evaluation"},
     "labeling_app": {"rlhf.data", "rlhf.feedback"},
 }
-TRL_USERS = {"rlhf/policy/sft.py", "pipelines/trainer_fields.py"}
+TRL_USERS = {
+    "rlhf/policy/dpo_trl.py",
+    "rlhf/policy/sft.py",
+    "pipelines/trainer_fields.py",
+}
 NO_TORCH = [
     "rlhf.data.importing",
     "rlhf.data.splits",

@@ -20,8 +20,9 @@ from rlhf.models.loading import (
 )
 from rlhf.models.lora import LoraSettings
 from rlhf.models.packing import per_response, shares_prefix
+from rlhf.models.parallel import as_forward
 from rlhf.models.training import CHECKPOINTING, QuietTrainer, fit
-from rlhf.reward.losses import ranking_loss
+from rlhf.reward.losses import ranking_loss, weight_of
 from rlhf.reward.objective import Objective
 from rlhf.reward.rankings import RankedBatch, RankedPrompt, collate
 from rlhf.reward.scorer import SCALE, SHIFT, Scorer, score_rows
@@ -110,11 +111,11 @@ class RankedTrainer(QuietTrainer):
     loss. What a response is worth is for the kinds below to say.
     """
 
-    model_accepts_loss_kwargs = False
-
     def __init__(self, *, objective: Objective = BRADLEY_TERRY, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.objective: Objective = objective
+        # The loss is this batch's share of its optimizer step: nothing is left to divide.
+        self.model_accepts_loss_kwargs = True
 
     def scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
         """One number per response of the batch, (N,)."""
@@ -130,12 +131,22 @@ class RankedTrainer(QuietTrainer):
         model: Any,
         inputs: dict[str, Any],
         return_outputs: bool = False,
-        num_items_in_batch: Any = None,  # noqa: ARG002
+        num_items_in_batch: Any = None,
     ) -> Any:
         batch: RankedBatch = inputs["batch"].to(self.args.device)
-        scores = self.scores(model, batch)
+        scores = as_forward(model, self.scores, batch)
         loss = ranking_loss(scores, batch.rankings, self.objective, self.log_nu())
+        if num_items_in_batch is not None:
+            share = weight_of(batch.rankings, self.objective) / num_items_in_batch
+            loss = loss * share * self.args.world_size  # gradients are averaged over processes
         return (loss, {"scores": scores}) if return_outputs else loss
+
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict[str, RankedBatch]], device: torch.device
+    ) -> torch.Tensor:
+        """The weight of an optimizer step: of all its micro-batches, in all processes."""
+        own = [weight_of(one["batch"].rankings, self.objective) for one in batch_samples]
+        return self.accelerator.reduce(torch.stack(own).sum().to(device), "sum")  # type: ignore[no-any-return]
 
 
 class RewardTrainer(RankedTrainer):
@@ -237,7 +248,7 @@ def train_reward(
     model = load_scorer(base, pad, dtype)
     init_head(model, seed)
     if objective.ties and objective.nu is None:
-        score_head(model).register_parameter(LOG_NU, _first_log_nu(train))
+        score_head(model).register_parameter(LOG_NU, first_log_nu(train))
     trained: Any = model if lora is None else add_adapters(model, lora, "SEQ_CLS")
     collator = RankedCollator.for_model(trained, pad, [*train, *validation], args)
     trainer = RewardTrainer(
@@ -260,7 +271,7 @@ def train_reward(
     return Trained(mean, std, nu, trainer.state.global_step, collator.shared)
 
 
-def _first_log_nu(ranked: Sequence[RankedPrompt]) -> torch.nn.Parameter:
+def first_log_nu(ranked: Sequence[RankedPrompt]) -> torch.nn.Parameter:
     """Where nu starts: at the share of ties, were all scores equal; from one tie in 1,000 to nine
     in ten.
     """

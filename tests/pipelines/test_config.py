@@ -95,6 +95,12 @@ def test_trainer_blocks_are_checked_against_the_trainers(override: str, said: st
         check_trainer_blocks(load_config(ROOT / "pipelines/configs/quickstart.yaml", [override]))
 
 
+def test_what_stands_in_the_section_is_refused_in_its_trainer_block() -> None:
+    overrides = ["dpo.implementation=trl", "dpo.trainer.loss_type=ipo"]
+    with pytest.raises(ValueError, match=r"dpo.trainer.loss_type is dpo.loss here: set that"):
+        check_trainer_blocks(load_config(ROOT / "pipelines/configs/quickstart.yaml", overrides))
+
+
 # A changed value for every field of ours, and the stages whose settings it must change.
 CHANGES = {
     "seed": ("18", "prompts"),
@@ -133,6 +139,11 @@ CHANGES = {
     "reward.centering": ("0.01", "reward"),
     "reward.nu": ("0.5", "reward"),
     "dpo.beta": ("0.3", "dpo"),
+    "dpo.loss": ("ipo", "dpo"),
+    "dpo.label_smoothing": ("0.1", "dpo"),
+    "dpo.nu": ("0.5", "dpo"),
+    "dpo.length_normalised": ("true", "dpo"),
+    "dpo.implementation": ("trl", "dpo"),
     "dpo.trainer": ("{}", "dpo"),
     "ppo.trainer": ("{total_episodes: 64}", "ppo"),
     "evaluate.num_prompts": ("9", "evaluate"),
@@ -176,6 +187,8 @@ def test_every_field_changes_some_stage_or_is_known_to_be_read_elsewhere() -> No
             override += ["model.path=a/b", "labelers=imported", "label.store=x.db"]
         if key == "reward.nu":
             override += ["reward.loss=davidson"]
+        if key == "dpo.nu":
+            override += ["dpo.loss=davidson"]
         changed = load_config(ROOT / "pipelines/configs/quickstart.yaml", override)
         assert by_name[stage].settings(changed) != by_name[stage].settings(base), key
 
@@ -187,3 +200,32 @@ def test_stages_are_in_an_order_in_which_each_finds_what_it_needs() -> None:
         seen.add(stage.name)
     with pytest.raises(ValueError, match=re.escape("no stage named 'rewrad': choose from prompts")):
         check_stage("rewrad")
+
+
+def test_dpo_as_it_was_before_it_had_losses_keeps_its_settings() -> None:
+    """So that a run of an earlier version is not trained again."""
+    dpo = load_config(ROOT / "pipelines/configs/quickstart.yaml").dpo
+    assert set(dpo.settings()) == {"enabled", "beta", "trainer"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["loss=ipo", "label_smoothing=0.1"], "label_smoothing goes with sigmoid and robust, not"),
+        (["loss=robust", "nu=1"], "nu goes with plackett-luce and davidson: robust has no ties"),
+        (["label_smoothing=0.5"], "label_smoothing must lie in 0 to 0.5"),
+        (["loss=davidson", "implementation=trl"], "TRL has no davidson loss"),
+        (["label_smoothing=0.1", "implementation=trl"], "TRL ignores label_smoothing with sigmoid"),
+        (["loss=ipo", "implementation=trl"], "set dpo.length_normalised: true"),
+        (
+            ["loss=robust", "length_normalised=true", "implementation=trl"],
+            "TRL's robust loss is not per token",
+        ),
+    ],
+)
+def test_settings_of_dpo_that_would_not_be_read_are_refused(
+    overrides: list[str], said: str
+) -> None:
+    path = ROOT / "pipelines/configs/quickstart.yaml"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        load_config(path, [f"dpo.{override}" for override in overrides])

@@ -1,0 +1,28 @@
+"""Several processes that train one model together (torchrun)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+
+def as_forward(model: Any, compute: Callable[..., torch.Tensor], *arguments: Any) -> torch.Tensor:
+    """`compute(model, *arguments)`; where `model` is wrapped for several processes, run as a
+    forward pass of the wrapper.
+
+    The wrapper averages gradients over processes only for what went through its own forward, and
+    our losses call parts of the model inside it.
+    """
+    if not isinstance(model, DistributedDataParallel):
+        return compute(model, *arguments)
+    inner = model.module
+    own = vars(inner).get("forward")
+    inner.forward = lambda *given: compute(inner, *given)
+    try:
+        return model(*arguments)  # type: ignore[no-any-return]
+    finally:
+        if own is None:
+            del inner.forward
+        else:
+            inner.forward = own
