@@ -7,7 +7,7 @@ from pathlib import Path
 from rlhf.data.jsonl import read_jsonl
 from rlhf.data.records import Message, Prompt, Ranking, Response, Split
 
-TRAINED = ("dpo", "ppo")
+TRAINED = ("dpo", "ppo", "rloo", "rejection")
 Contest = tuple[Response, Response]  # a trained policy's answer, and SFT's to the same prompt
 
 

@@ -201,6 +201,22 @@ class PPOSection(TrainedSection):
     enabled: bool = True
 
 
+class RLOOSection(TrainedSection):
+    """RLOO against the reward model, by TRL."""
+
+    enabled: bool = False
+
+
+class RejectionSection(TrainedSection):
+    """SFT on the best of `num_samples` samples of each prompt, by the reward model, without the
+    lowest share `quantile` of those.
+    """
+
+    enabled: bool = False
+    num_samples: int = Field(default=16, ge=2)
+    quantile: float = Field(default=0.0, ge=0, lt=1)
+
+
 class EvaluateConfig(Section):
     """Held-out prompts of the test split, and how each policy answers them. People are asked for
     `people_judgements` blind comparisons (`rlhf label CONFIG --mode evaluate`); 0: for none.
@@ -233,6 +249,8 @@ class RunConfig(Section):
     reward: RewardConfig = RewardConfig()
     dpo: DPOSection = DPOSection()
     ppo: PPOSection = PPOSection()
+    rloo: RLOOSection = RLOOSection()
+    rejection: RejectionSection = RejectionSection()
     evaluate: EvaluateConfig = EvaluateConfig()
     wandb: WandbSettings = WandbSettings()
 
@@ -262,8 +280,11 @@ class RunConfig(Section):
             raise ValueError("labelers: imported and label.campaign go together")
         if self.labelers == "imported" and (self.label.store is None or self.model.path is None):
             raise ValueError("labelers: imported needs label.store and model.path")
-        if not (self.dpo.enabled or self.ppo.enabled):
-            raise ValueError("dpo.enabled and ppo.enabled are both false: nothing would be aligned")
+        trained = (self.dpo, self.ppo, self.rloo, self.rejection)
+        if not any(section.enabled for section in trained):
+            raise ValueError(
+                "enabled is false for all of dpo, ppo, rloo and rejection: nothing would be aligned"
+            )
         knows = self.prompts.source in {"built-in", "stories"}
         if self.labelers == "simulated" and not knows and self.label.crew.preference == "built-in":
             raise ValueError(

@@ -23,6 +23,7 @@ def check_trainer_blocks(config: RunConfig) -> None:
     from trl import DPOConfig, SFTConfig
 
     from rlhf.policy.ppo import PPOConfig
+    from rlhf.policy.rloo import RLOOArguments
     from rlhf.reward.trainer import RewardArguments
 
     kinds: dict[str, Any] = {
@@ -31,6 +32,8 @@ def check_trainer_blocks(config: RunConfig) -> None:
         "reward": RewardArguments,
         "dpo": DPOConfig if config.dpo.implementation == "trl" else TrainingArguments,
         "ppo": PPOConfig,
+        "rloo": RLOOArguments,
+        "rejection": SFTConfig,
     }
     for section, kind in kinds.items():
         known = {item.name for item in dataclasses.fields(kind)} - OURS

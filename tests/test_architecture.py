@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.artifacts import TRAINED
+from pipelines.commands.chat import POLICIES
+from pipelines.graph import STAGES
+from rlhf.reporting import verdict
+from rlhf.reporting.reading import STAGES as REPORTED
+
 ROOT = Path(__file__).parents[1]
 # Each room may import itself and those named; rlhf.models, rewards and policies know no world.
 MAY_IMPORT = {
@@ -23,6 +29,7 @@ MAY_IMPORT = {
 }
 TRL_USERS = {
     "rlhf/policy/dpo_trl.py",
+    "rlhf/policy/rloo.py",
     "rlhf/policy/sft.py",
     "pipelines/trainer_fields.py",
 }
@@ -95,9 +102,17 @@ def test_trl_is_imported_where_it_is_driven_and_nowhere_else() -> None:
 
 
 def test_gold_is_out_of_reach_of_training() -> None:
-    for stage in ("prompts", "pretrain", "sft", "sample", "preferences", "reward", "dpo", "ppo"):
+    judges = {"label", "evaluate"}
+    for stage in {one.name for one in STAGES} - judges:
         modules = imported(ROOT / "pipelines" / "stages" / f"{stage}.py")
         assert not any("gold" in module for module in modules), stage
+
+
+def test_report_and_chat_know_every_policy_that_is_trained() -> None:
+    assert verdict.TRAINED == TRAINED
+    assert set(POLICIES) == {*TRAINED, "sft"}
+    assert tuple(one.name for one in STAGES if one.name != "report") == REPORTED
+    assert set(TRAINED) <= {one.name for one in STAGES}
 
 
 def test_no_drawer_for_odds_and_ends() -> None:

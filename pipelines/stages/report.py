@@ -34,6 +34,8 @@ STAGE = Stage(
         "reward",
         "dpo",
         "ppo",
+        "rloo",
+        "rejection",
         "evaluate",
         "judge",
     ),

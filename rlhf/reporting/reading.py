@@ -26,6 +26,8 @@ STAGES = (
     "reward",
     "dpo",
     "ppo",
+    "rloo",
+    "rejection",
     "evaluate",
     "judge",
 )

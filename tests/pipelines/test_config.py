@@ -42,7 +42,7 @@ def test_overrides_are_read_as_yaml_and_checked() -> None:
         (["prompts.shares.train=0.9"], r"prompts.shares: train, validation and test sum to 1.2"),
         (["labelers=robots"], r"labelers: .*'simulated', 'people' or 'imported'"),
         (["name=../escape"], r"name: "),
-        (["dpo.enabled=false", "ppo.enabled=false"], r"both false"),
+        (["dpo.enabled=false", "ppo.enabled=false"], r"nothing would be aligned"),
         (["sample"], r"'sample' is no override: write section.key=value"),
         (["seed.deeper=1"], r"seed holds a value, not a section"),
         (["model.path=some/model", "prompts.source=x.jsonl"], r"simulated labelers do not know"),
@@ -146,6 +146,10 @@ CHANGES = {
     "dpo.implementation": ("trl", "dpo"),
     "dpo.trainer": ("{}", "dpo"),
     "ppo.trainer": ("{total_episodes: 64}", "ppo"),
+    "rloo.trainer": ("{beta: 0.1}", "rloo"),
+    "rejection.trainer": ("{learning_rate: 0.1}", "rejection"),
+    "rejection.num_samples": ("4", "rejection"),
+    "rejection.quantile": ("0.5", "rejection"),
     "evaluate.num_prompts": ("9", "evaluate"),
     "evaluate.best_of": ("[2]", "evaluate"),
     "evaluate.judge": ("reward", "evaluate"),
@@ -164,6 +168,8 @@ ELSEWHERE = {
     "evaluate.guidelines",
     "dpo.enabled",
     "ppo.enabled",
+    "rloo.enabled",
+    "rejection.enabled",
     "wandb",
 }
 
