@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list, reduce
-from transformers import PreTrainedModel, TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 from rlhf.data.identity import Json, content_id
 from rlhf.data.jsonl import read_json, write_json
@@ -135,6 +135,7 @@ def train_dpo(
     model = load_policy(policy, dtype).to(args.device)  # type: ignore[arg-type]
     reference = kept_reference(model, train, pad, args)
     lengths = [len(response) for one in train for response in one.responses]
+    set_seed(args.seed)  # adapters are drawn
     trained = model if lora is None else add_adapters(model, lora, "CAUSAL_LM")
     trainer = DPOTrainer(
         beta=beta,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from transformers import set_seed
 from trl import DPOConfig
 from trl import DPOTrainer as TRLDPOTrainer
 
@@ -98,6 +99,7 @@ def train_dpo_with_trl(
             "label_smoothing": label_smoothing,
         }
     )
+    set_seed(args.seed)  # adapters are drawn
     trainer = GuardedDPOTrainer(
         model=model if lora is None else add_adapters(model, lora, "CAUSAL_LM"),
         ref_model=load_policy(policy, dtype) if lora is None else None,  # else: the adapter off

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import GenerationConfig
+from transformers import GenerationConfig, set_seed
 from trl import RLOOConfig
 from trl import RLOOTrainer as TRLRLOOTrainer
 
@@ -107,6 +107,7 @@ def train_rloo(
     # What a hub model was saved with, a repetition penalty say, would be sampled with and not
     # trained with.
     model.generation_config = GenerationConfig(eos_token_id=eos_token_id(tokenizer))
+    set_seed(args.seed)  # adapters are drawn
     trainer = RLOOTrainer(
         model=model if lora is None else add_adapters(model, lora, "CAUSAL_LM"),
         reward_funcs=reward_of(scorer, eos_token_id(tokenizer), args.missing_eos_penalty),

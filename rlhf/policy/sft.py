@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from rlhf.data.identity import Json
@@ -92,9 +92,11 @@ def fine_tune(
     token.
     """
     model = load_policy(base, dtype)
+    args = SFTConfig(**{"max_length": None, "completion_only_loss": True, **trainer_args})
+    set_seed(args.seed)  # adapters are drawn
     trainer = SFTTrainer(
         model=model if lora is None else add_adapters(model, lora, "CAUSAL_LM"),
-        args=SFTConfig(**{"max_length": None, "completion_only_loss": True, **trainer_args}),
+        args=args,
         train_dataset=Dataset.from_list(list(train)),
         eval_dataset=Dataset.from_list(list(held_out)) if held_out else None,
         processing_class=tokenizer,

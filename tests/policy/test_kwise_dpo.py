@@ -285,6 +285,16 @@ def test_lora_trains_and_is_merged(tmp_path: Path, base: Path) -> None:
     assert load_policy(tmp_path / "model").num_parameters() == load_policy(base).num_parameters()
 
 
+def test_adapters_are_drawn_from_the_seed(tmp_path: Path, base: Path) -> None:
+    """Whatever was drawn in this process before."""
+    found = []
+    for number, before in enumerate((1, 2)):
+        torch.manual_seed(before)
+        train(tmp_path / str(number), base, DATA, max_steps=2, lora=LoraSettings(r=4))
+        found.append(parameters(load_policy(tmp_path / str(number) / "model")))
+    assert torch.equal(*found)
+
+
 def test_nothing_to_learn_from_is_refused_before_loading(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no ranking of the train split has a strict pair"):
         train(tmp_path, tmp_path / "no such model", [])
