@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list, reduce
+from accelerate.utils import broadcast_object_list, reduce  # type: ignore[import-untyped]
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 from rlhf.data.identity import Json, content_id

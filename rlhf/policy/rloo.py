@@ -50,7 +50,7 @@ class RLOOTrainer(TRLRLOOTrainer):
         return [list(prompt) for prompt in prompts], None, {}
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
-        made = super()._generate_and_score_completions(inputs)  # type: ignore[no-untyped-call]
+        made = super()._generate_and_score_completions(inputs)
         if self.state.global_step == 0 and self._step == 0:
             for kl in self._metrics["train"]["kl"][-1:]:
                 if abs(kl) > KL_TOLERANCE:
@@ -62,12 +62,16 @@ class RLOOTrainer(TRLRLOOTrainer):
         return made
 
 
-def reward_of(scorer: Scorer, eos: int, missing_eos_penalty: float) -> Callable[..., list[float]]:
+def reward_of(
+    scorer: Scorer, eos: int, missing_eos_penalty: float
+) -> Callable[..., list[float | None]]:
     """What TRL calls for rewards: the scorer's, in its normalised unit, of prompt and completion
     ids, less the penalty where a completion does not end in EOS.
     """
 
-    def reward(prompts: list[list[int]], completion_ids: list[list[int]], **_: Any) -> list[float]:
+    def reward(
+        prompts: list[list[int]], completion_ids: list[list[int]], **_: Any
+    ) -> list[float | None]:
         scores = scorer.score(prompts, completion_ids)
         return [
             score - missing_eos_penalty * (ids[-1] != eos)
