@@ -134,12 +134,20 @@ class RankedTrainer(QuietTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         batch: RankedBatch = inputs["batch"].to(self.args.device)
-        scores = as_forward(model, self.scores, batch)
-        loss = ranking_loss(scores, batch.rankings, self.objective, self.log_nu())
+        found = as_forward(model, self._loss_and_scores, batch)
+        loss, scores = found[0], found[1:]
         if num_items_in_batch is not None:
             share = weight_of(batch.rankings, self.objective) / num_items_in_batch
             loss = loss * share * self.args.world_size  # gradients are averaged over processes
         return (loss, {"scores": scores}) if return_outputs else loss
+
+    def _loss_and_scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
+        """The loss, then the scores, (1 + N,): all that reads a weight (nu too) is to be seen by
+        what averages gradients over processes.
+        """
+        scores = self.scores(model, batch)
+        loss = ranking_loss(scores, batch.rankings, self.objective, self.log_nu())
+        return torch.cat([loss[None].to(scores), scores])
 
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, RankedBatch]], device: torch.device
@@ -182,13 +190,19 @@ class RewardTrainer(RankedTrainer):
         """Loss of the validation split, a mean over its prompts."""
         model: Any = self.model
         model.eval()
-        total = count = 0.0
-        for inputs in self.get_eval_dataloader():
-            batch: RankedBatch = inputs["batch"]
-            pairs = batch.rankings.pairs if self.objective.ties else batch.rankings.strict
-            prompts = float(pairs.weight.sum())
-            total += float(self.compute_loss(model, inputs)) * prompts
-            count += prompts
+        data: Any = self.eval_dataset
+        # The Trainer's own loader would give processes some prompts twice, to end them together.
+        own = range(self.args.process_index, len(data), self.args.world_size)
+        loader: Any = torch.utils.data.DataLoader(
+            torch.utils.data.Subset(data, own),
+            self.args.eval_batch_size,
+            collate_fn=self.data_collator,
+        )
+        sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        for inputs in loader:
+            weight = weight_of(inputs["batch"].rankings, self.objective).to(sums)
+            sums += torch.stack([self.compute_loss(model, inputs).double() * weight, weight])
+        total, count = self.accelerator.reduce(sums, "sum").tolist()
         metrics = {"eval_loss": total / count}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(
@@ -267,7 +281,9 @@ def train_reward(
     if hasattr(score_head(plain), LOG_NU):
         delattr(score_head(plain), LOG_NU)  # the saved model is plain
     mean, std = normalise(plain, references, pad)
-    save_whole(plain, tokenizer, output)
+    if trainer.is_world_process_zero():
+        save_whole(plain, tokenizer, output)
+    trainer.accelerator.wait_for_everyone()
     return Trained(mean, std, nu, trainer.state.global_step, collator.shared)
 
 
