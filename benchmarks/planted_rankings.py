@@ -127,9 +127,9 @@ def train(
         silence(trainer)
         clock = Clock()
         trainer.add_callback(clock)
-        before = _resident_megabytes(peak=False)
+        before = resident_megabytes(peak=False)
         trainer.train()
-        seconds, added = clock.seconds, _resident_megabytes(peak=True) - before
+        seconds, added = clock.seconds, resident_megabytes(peak=True) - before
     steps = len(data) // shape.prompts * settings["num_train_epochs"]
     assert trainer.state.global_step == steps, (name, trainer.state.global_step, steps)
     return model, seconds, added
@@ -177,7 +177,7 @@ def _trl(
     )
 
 
-def _resident_megabytes(*, peak: bool) -> float:
+def resident_megabytes(*, peak: bool) -> float:
     """Resident memory of this process, now or at its highest since it was last asked for now."""
     if not peak:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

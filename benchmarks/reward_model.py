@@ -64,9 +64,9 @@ def main() -> None:
     asked = parser.parse_args()
     size = QUICK if asked.quick else FULL
     with tempfile.TemporaryDirectory() as scratch:
-        folder = asked.model or _shared_model() or _random_model(Path(scratch) / "model")
+        folder = asked.model or shared_model() or random_model(Path(scratch) / "model")
         found: Json = {"threads": asked.threads, "model": folder.name}
-        _quiet(asked.threads)
+        quiet(asked.threads)
         print(
             f"{'':16} {'ours':>9} {'TRL':>9} {'times faster':>13}   lowest to highest", flush=True
         )
@@ -185,12 +185,13 @@ def memory(folder: Path, threads: int) -> Json:
 
 
 def _added_megabytes(name: str, folder: Path, shape: Shape, threads: int) -> float:
-    _quiet(threads)
+    quiet(threads)
     data = rankings(shape, shape.prompts, seed=0)
     return train(name, folder, shape, data, seed=0)[2]
 
 
-def _random_model(folder: Path) -> Path:
+def random_model(folder: Path) -> Path:
+    """A random Llama with a tokenizer, saved in `folder`."""
     tokenizer = train_tokenizer(["a text to learn bytes from"], 300)
     torch.manual_seed(0)
     model = make_decoder(tokenizer, hidden_size=192, num_layers=6, context_tokens=512)
@@ -199,12 +200,14 @@ def _random_model(folder: Path) -> Path:
     return folder
 
 
-def _shared_model() -> Path | None:
+def shared_model() -> Path | None:
+    """The pretrained model among the shared data, where there is one."""
     found = Path(os.environ.get("RLHF_SHARED_DATA", "nowhere")) / "stories3M-hf"
     return found if found.exists() else None
 
 
-def _quiet(threads: int) -> None:
+def quiet(threads: int) -> None:
+    """One process's threads and its libraries' noise."""
     torch.set_num_threads(threads)
     silence_libraries()
     logging.getLogger("transformers").setLevel(logging.ERROR)

@@ -8,7 +8,7 @@ from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, read_jsonl
 from rlhf.data.records import Message, Prompt, Ranking, Response, Split
 
-TRAINED = ("dpo", "ppo")
+TRAINED = ("dpo", "ppo", "rloo", "rejection")
 CERTIFICATE = "certificate.json"
 Contest = tuple[Response, Response]  # a trained policy's answer, and SFT's to the same prompt
 

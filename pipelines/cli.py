@@ -134,7 +134,9 @@ def label(
 @app.command()
 def chat(
     folder: RunFolder,
-    policy: Annotated[str, typer.Option(help="ppo, dpo or sft; the best by default.")] = "best",
+    policy: Annotated[
+        str, typer.Option(help="ppo, dpo, rloo, rejection or sft; the best by default.")
+    ] = "best",
     compare: Annotated[str | None, typer.Option(help="A second policy to answer as well.")] = None,
 ) -> None:
     """Talk to a trained policy in the terminal."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rlhf.data.identity import Json
 from rlhf.models.lora import LoraSettings
+from rlhf.policy.dpo_objective import DPOLossName, Implementation, dpo_objective, trl_loss_type
 from rlhf.reward.ensemble import Combine, Ensemble, Kind
 from rlhf.reward.objective import LossName, Objective
 from rlhf.tracking.mirror import WandbSettings
@@ -180,10 +181,45 @@ class CertifyConfig(Section):
 
 
 class DPOSection(TrainedSection):
-    """DPO on the rankings."""
+    """DPO on the rankings: its loss, and whether a log-ratio is taken per token. `implementation:
+    trl` is TRL's trainer on their pairs.
+    """
 
     enabled: bool = True
     beta: float = Field(default=0.1, gt=0)
+    loss: DPOLossName = "sigmoid"
+    label_smoothing: float = 0.0
+    nu: float | None = None
+    length_normalised: bool = False
+    implementation: Implementation = "kwise"
+
+    @model_validator(mode="after")
+    def _objective_makes_sense(self) -> Self:
+        self.objective()
+        if self.implementation == "trl":
+            self.trl_loss_type()
+        return self
+
+    def objective(self) -> Objective:
+        """What to train for; ValueError where the settings contradict one another."""
+        return dpo_objective(
+            self.loss, beta=self.beta, label_smoothing=self.label_smoothing, nu=self.nu
+        )
+
+    def trl_loss_type(self) -> str:
+        """TRL's name for the loss; ValueError where it has none."""
+        return trl_loss_type(
+            self.loss,
+            label_smoothing=self.label_smoothing,
+            length_normalised=self.length_normalised,
+        )
+
+    def settings(self) -> Json:
+        """What decides the outcome; what was added later is said only where it is used, so that
+        what was trained before stays valid.
+        """
+        first = self.model_dump(include={"enabled", "beta", "trainer"})
+        return first | self.model_dump(exclude_defaults=True)
 
 
 class PPOSection(TrainedSection):
@@ -193,6 +229,22 @@ class PPOSection(TrainedSection):
 
     enabled: bool = True
     allow_unfit_reward: bool = False
+
+
+class RLOOSection(TrainedSection):
+    """RLOO against the reward model, by TRL."""
+
+    enabled: bool = False
+
+
+class RejectionSection(TrainedSection):
+    """SFT on the best of `num_samples` samples of each prompt, by the reward model, without the
+    lowest share `quantile` of those.
+    """
+
+    enabled: bool = False
+    num_samples: int = Field(default=16, ge=2)
+    quantile: float = Field(default=0.0, ge=0, lt=1)
 
 
 class EvaluateConfig(Section):
@@ -228,6 +280,8 @@ class RunConfig(Section):
     certify: CertifyConfig = CertifyConfig()
     dpo: DPOSection = DPOSection()
     ppo: PPOSection = PPOSection()
+    rloo: RLOOSection = RLOOSection()
+    rejection: RejectionSection = RejectionSection()
     evaluate: EvaluateConfig = EvaluateConfig()
     wandb: WandbSettings = WandbSettings()
 
@@ -257,8 +311,11 @@ class RunConfig(Section):
             raise ValueError("labelers: imported and label.campaign go together")
         if self.labelers == "imported" and (self.label.store is None or self.model.path is None):
             raise ValueError("labelers: imported needs label.store and model.path")
-        if not (self.dpo.enabled or self.ppo.enabled):
-            raise ValueError("dpo.enabled and ppo.enabled are both false: nothing would be aligned")
+        trained = (self.dpo, self.ppo, self.rloo, self.rejection)
+        if not any(section.enabled for section in trained):
+            raise ValueError(
+                "enabled is false for all of dpo, ppo, rloo and rejection: nothing would be aligned"
+            )
         knows = self.prompts.source in {"built-in", "stories"}
         if self.labelers == "simulated" and not knows and self.label.crew.preference == "built-in":
             raise ValueError(

@@ -115,6 +115,11 @@ def headline(stage: str, result: Json) -> str:
             return f"implicit accuracy {result['rewards/accuracies']:.0%}"
         case "ppo" if "objective/scores" in result:
             return f"reward {result['objective/scores']:.2f}, KL {result['objective/kl']:.1f} nats"
+        case "rloo" if "reward" in result:
+            return f"reward {result['reward']:.2f}"
+        case "rejection":
+            first, *_, last = result["reward_best_of"].values()
+            return f"{result['chosen']:,} chosen; reward {first:.2f}, of the best {last:.2f}"
         case "evaluate":
             row = result["policies"][result["best"]]
             return f"{result['best']} beats SFT in {row['win_rate']:.0%}"

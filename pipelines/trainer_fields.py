@@ -11,6 +11,8 @@ from pipelines.config import RunConfig
 from rlhf.data.identity import Json
 
 OURS = {"output_dir", "report_to", "disable_tqdm", "seed", "data_seed", "bf16", "fp16", "use_cpu"}
+# What stands in the section itself.
+BESIDE = {"dpo": {"beta": "beta", "loss_type": "loss", "label_smoothing": "label_smoothing"}}
 
 
 def check_trainer_blocks(config: RunConfig) -> None:
@@ -18,21 +20,27 @@ def check_trainer_blocks(config: RunConfig) -> None:
     and the nearest.
     """
     from transformers import TrainingArguments
-    from trl import SFTConfig
+    from trl import DPOConfig, SFTConfig
 
     from rlhf.policy.ppo import PPOConfig
+    from rlhf.policy.rloo import RLOOArguments
     from rlhf.reward.trainer import RewardArguments
 
     kinds: dict[str, Any] = {
         "pretrain": TrainingArguments,
         "sft": SFTConfig,
         "reward": RewardArguments,
-        "dpo": TrainingArguments,
+        "dpo": DPOConfig if config.dpo.implementation == "trl" else TrainingArguments,
         "ppo": PPOConfig,
+        "rloo": RLOOArguments,
+        "rejection": SFTConfig,
     }
     for section, kind in kinds.items():
         known = {item.name for item in dataclasses.fields(kind)} - OURS
         for key in getattr(config, section).trainer:
+            if key in known and key in BESIDE.get(section, {}):
+                ours = BESIDE[section][key]
+                raise ValueError(f"{section}.trainer.{key} is {section}.{ours} here: set that")
             if key in known:
                 continue
             if key in OURS:

@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.artifacts import TRAINED
+from pipelines.commands.chat import POLICIES
+from pipelines.graph import STAGES
+from rlhf.reporting import verdict
+from rlhf.reporting.reading import STAGES as REPORTED
+
 ROOT = Path(__file__).parents[1]
 # Each room may import itself and those named; rlhf.models, rewards and policies know no world.
 MAY_IMPORT = {
@@ -21,7 +27,12 @@ MAY_IMPORT = {
     "rlhf.reporting": {"rlhf.data", "rlhf.feedback", "rlhf.tracking", "rlhf.evaluation"},
     "labeling_app": {"rlhf.data", "rlhf.feedback"},
 }
-TRL_USERS = {"rlhf/policy/sft.py", "pipelines/trainer_fields.py"}
+TRL_USERS = {
+    "rlhf/policy/dpo_trl.py",
+    "rlhf/policy/rloo.py",
+    "rlhf/policy/sft.py",
+    "pipelines/trainer_fields.py",
+}
 NO_TORCH = [
     "rlhf.data.importing",
     "rlhf.data.splits",
@@ -96,11 +107,18 @@ def test_trl_is_imported_where_it_is_driven_and_nowhere_else() -> None:
 
 
 def test_gold_is_out_of_reach_of_training() -> None:
-    stages = ("prompts", "pretrain", "sft", "sample", "preferences", "reward", "dpo", "ppo")
-    paths = [f"stages/{stage}.py" for stage in (*stages, "certify")]  # PPO asks the certificate
-    for stage in (*paths, "certifying.py", "fitness.py", "reward_training.py"):
+    judges = {"label", "evaluate"}
+    stages = [f"stages/{one.name}.py" for one in STAGES if one.name not in judges]
+    for stage in (*stages, "certifying.py", "fitness.py", "reward_training.py"):
         modules = imported(ROOT / "pipelines" / stage)
         assert not any("gold" in module for module in modules), stage
+
+
+def test_report_and_chat_know_every_policy_that_is_trained() -> None:
+    assert verdict.TRAINED == TRAINED
+    assert set(POLICIES) == {*TRAINED, "sft"}
+    assert tuple(one.name for one in STAGES if one.name != "report") == REPORTED
+    assert set(TRAINED) <= {one.name for one in STAGES}
 
 
 def test_no_drawer_for_odds_and_ends() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rlhf.models.generation import Sampling
 
-POLICIES = ("ppo", "dpo", "sft")
+POLICIES = ("ppo", "dpo", "rloo", "rejection", "sft")
 HELP = "Empty line or /quit to leave, /new for a new conversation."
 
 

@@ -291,7 +291,7 @@ def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:
 STAGE = Stage(
     "evaluate",
     "Compare the policies",
-    ("prompts", "sft", "label", "preferences", "reward", "dpo", "ppo"),
+    ("prompts", "sft", "label", "preferences", "reward", *TRAINED),
     1,
     settings,
     run,

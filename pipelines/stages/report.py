@@ -35,6 +35,8 @@ STAGE = Stage(
         "certify",
         "dpo",
         "ppo",
+        "rloo",
+        "rejection",
         "evaluate",
         "judge",
     ),

@@ -86,9 +86,11 @@ class _Reporter(TrainerCallback):
     whole.
     """
 
-    def __init__(self, log: Callable[[Json], None], progress: Callable[[int, int], None]) -> None:
-        self.log = log
-        self.progress = progress
+    def __init__(
+        self, log: Callable[[Json], None], progress: Callable[[int, int], None], *, main: bool
+    ) -> None:
+        self.log = log if main else lambda _: None  # of several processes one reports
+        self.progress = progress if main else lambda *_: None
         self.rows: list[Json] = []
 
     def on_train_begin(
@@ -153,7 +155,7 @@ def fit(
     """
     # transformers would log a NaN loss as the mean of the losses before it.
     trainer.args.logging_nan_inf_filter = False
-    reporter = _Reporter(log, progress)
+    reporter = _Reporter(log, progress, main=trainer.is_world_process_zero())
     trainer.add_callback(reporter)
     checkpoint = newest_checkpoint(Path(trainer.args.output_dir or "."))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

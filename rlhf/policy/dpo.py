@@ -2,76 +2,106 @@
 prompt share it.
 
 The implicit reward of a response is beta times its log-ratio to the reference; the loss is the
-reward model's K-wise loss on those. At K = 2 that is DPO. Rafailov et al. (2023), equation 7.
+reward model's on those, whichever of its names. With Bradley-Terry at K = 2 that is DPO. Rafailov
+et al. (2023), equation 7.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, TrainingArguments
+from accelerate.utils import broadcast_object_list, reduce  # type: ignore[import-untyped]
+from transformers import PreTrainedModel, TrainingArguments, set_seed
 
-from rlhf.data.identity import Json
+from rlhf.data.identity import Json, content_id
+from rlhf.data.jsonl import read_json, write_json
 from rlhf.models.batching import sequence_logprobs
-from rlhf.models.loading import (
-    add_adapters,
-    device,
-    load_policy,
-    load_tokenizer,
-    pad_token_id,
-    save_whole,
-)
+from rlhf.models.loading import add_adapters, load_policy, load_tokenizer, pad_token_id, save_whole
 from rlhf.models.lora import LoraSettings
-from rlhf.models.packing import in_batches, per_response
+from rlhf.models.packing import TOLERANCE, in_batches, per_response
 from rlhf.models.training import fit
+from rlhf.reward.objective import Objective
 from rlhf.reward.rankings import RankedBatch, RankedPrompt
-from rlhf.reward.trainer import RankedCollator, RankedDataset, RankedTrainer
+from rlhf.reward.trainer import (
+    BRADLEY_TERRY,
+    RankedCollator,
+    RankedDataset,
+    RankedTrainer,
+    first_log_nu,
+)
+
+REFERENCE = "reference-logprobs.json"
 
 
 class DPOTrainer(RankedTrainer):
-    """The K-wise loss on implicit rewards.
+    """A ranking loss on implicit rewards.
 
     `reference_logprobs` (N,) holds the summed log-probability of each response of the data set
-    under the reference, computed once. Logs `rewards/margins`, `rewards/accuracies`,
-    `logps/chosen` and `logps/rejected` (nats).
+    under the reference, computed once. With `response_tokens` (N,) a log-ratio is divided by them.
+    Logs, as means over prompts of means over strict pairs: `rewards/chosen`, `rewards/rejected`,
+    `rewards/margins`, `rewards/accuracies`, `logps/chosen`, `logps/rejected` (nats); and, as a mean
+    over responses, `kl/from_reference`: log reference - log policy, in nats, which estimates
+    KL(reference, policy) where the reference wrote them.
     """
 
-    def __init__(self, *, beta: float, reference_logprobs: torch.Tensor, **arguments: Any) -> None:
+    def __init__(
+        self,
+        *,
+        beta: float,
+        reference_logprobs: torch.Tensor,
+        response_tokens: torch.Tensor | None = None,
+        **arguments: Any,
+    ) -> None:
         super().__init__(**arguments)
         self.beta = beta
         self.reference_logprobs = reference_logprobs
-        self._sums: dict[str, float] = {}
-        self._batches = 0
+        self.response_tokens = response_tokens
+        self._sums: dict[str, torch.Tensor] = {}
 
     def scores(self, model: Any, batch: RankedBatch) -> torch.Tensor:
         """beta * (log policy - log reference) of each response, (N,)."""
         logprobs = per_response(sequence_logprobs, model, batch.packs)
         reference = self.reference_logprobs[batch.positions].to(logprobs.device, logprobs.dtype)
         rewards = self.beta * (logprobs - reference)
+        if self.response_tokens is not None:
+            rewards = rewards / self.response_tokens[batch.positions].to(rewards.device)
         if model.training:
-            self._note(rewards.detach(), logprobs.detach(), batch)
+            self._note(rewards.detach(), logprobs.detach(), reference, batch)
         return rewards
 
-    def _note(self, rewards: torch.Tensor, logprobs: torch.Tensor, batch: RankedBatch) -> None:
+    def _note(
+        self,
+        rewards: torch.Tensor,
+        logprobs: torch.Tensor,
+        reference: torch.Tensor,
+        batch: RankedBatch,
+    ) -> None:
+        numbers = {"kl/from_reference": (reference - logprobs).mean()}
         pairs = batch.rankings.strict
         better, worse, weight = pairs.better, pairs.worse, pairs.weight
-        margins = rewards[better] - rewards[worse]
-        share = weight / weight.sum()
-        numbers = {
-            "rewards/margins": (share * margins).sum(),
-            "rewards/accuracies": (share * (margins > 0)).sum(),
-            "logps/chosen": (share * logprobs[better]).sum(),
-            "logps/rejected": (share * logprobs[worse]).sum(),
-        }
+        if len(weight):
+            margins = rewards[better] - rewards[worse]
+            share = weight / weight.sum()
+            numbers |= {
+                "rewards/chosen": (share * rewards[better]).sum(),
+                "rewards/rejected": (share * rewards[worse]).sum(),
+                "rewards/margins": (share * margins).sum(),
+                "rewards/accuracies": (share * (margins > 0)).sum(),
+                "logps/chosen": (share * logprobs[better]).sum(),
+                "logps/rejected": (share * logprobs[worse]).sum(),
+            }
         for name, value in numbers.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
-        self._batches += 1
+            noted = torch.stack([value.double(), torch.ones_like(value).double()])
+            self._sums[name] = self._sums.get(name, 0.0) + noted
 
     def log(self, logs: dict[str, float], *arguments: Any, **named: Any) -> None:
-        if self._batches:
-            logs = {**logs, **{name: total / self._batches for name, total in self._sums.items()}}
-            self._sums, self._batches = {}, 0
+        if self._sums:
+            totals: Any = reduce(self._sums, "sum")
+            means = {name: float(total / count) for name, (total, count) in totals.items()}
+            logs, self._sums = {**logs, **means}, {}
         super().log(logs, *arguments, **named)
 
 
@@ -86,34 +116,42 @@ def train_dpo(
     lora: LoraSettings | None,
     log: Callable[[Json], None],
     progress: Callable[[int, int], None],
+    objective: Objective = BRADLEY_TERRY,
+    length_normalised: bool = False,
 ) -> Json:
     """Trains a policy, started from `policy` with that same folder as reference, and saves it in
     `output`.
 
-    Returns what `fit` returns. Raises ValueError where there is nothing to train on.
+    Returns what `fit` returns, and `nu` for a loss that knows ties: where the objective gives none
+    it is the one at which the reference, to which all responses are worth the same, ties as often
+    as people did. Raises ValueError where there is nothing to train on.
     """
     data = RankedDataset(train)
+    args = TrainingArguments(**{"remove_unused_columns": False, **trainer_args})
     tokenizer = load_tokenizer(policy)
     pad = pad_token_id(tokenizer)
-    model = load_policy(policy, dtype)
-    reference = reference_logprobs(
-        model.to(device()),  # type: ignore[arg-type]
-        train,
-        pad,
-    )
-    args = TrainingArguments(**{"remove_unused_columns": False, **trainer_args})
+    if objective.ties and objective.nu is None:
+        objective = replace(objective, nu=math.exp(float(first_log_nu(train))))
+    model = load_policy(policy, dtype).to(args.device)  # type: ignore[arg-type]
+    reference = kept_reference(model, train, pad, args)
+    lengths = [len(response) for one in train for response in one.responses]
+    set_seed(args.seed)  # adapters are drawn
     trained = model if lora is None else add_adapters(model, lora, "CAUSAL_LM")
     trainer = DPOTrainer(
         beta=beta,
         reference_logprobs=reference,
+        response_tokens=torch.tensor(lengths) if length_normalised else None,
+        objective=objective,
         model=trained,
         args=args,
         train_dataset=data,
         data_collator=RankedCollator.for_model(trained, pad, train, args),
     )
     last = fit(trainer, log=log, progress=progress)
-    save_whole(trainer.model, tokenizer, output)
-    return last
+    if trainer.is_world_process_zero():
+        save_whole(trainer.model, tokenizer, output)
+    trainer.accelerator.wait_for_everyone()
+    return last if objective.nu is None else {**last, "nu": objective.nu}
 
 
 def reference_logprobs(
@@ -124,3 +162,44 @@ def reference_logprobs(
     prompts, responses = zip(*pairs, strict=True)
     sums = in_batches(sequence_logprobs, model, prompts, responses, pad)
     return torch.tensor(sums, dtype=torch.float64)
+
+
+def kept_reference(
+    model: PreTrainedModel, ranked: Sequence[RankedPrompt], pad: int, args: TrainingArguments
+) -> torch.Tensor:
+    """`reference_logprobs`, kept in the trainer's folder: a training that goes on takes what is
+    there. Several processes do a part each.
+    """
+    path = Path(args.output_dir or ".") / REFERENCE
+    texts = [[one.prompt, one.responses] for one in ranked]
+    about = content_id("reference", texts)
+    kept = [_read_reference(path, about, model, ranked[0], pad) if args.process_index == 0 else []]
+    broadcast_object_list(kept)
+    if kept[0]:
+        return torch.tensor(kept[0], dtype=torch.float64)
+    own = range(args.process_index, len(ranked), args.world_size)
+    found = reference_logprobs(model, [ranked[i] for i in own], pad) if own else torch.empty(0)
+    starts = RankedDataset(ranked).starts
+    places = [place for i in own for place in range(starts[i], starts[i + 1])]
+    sums = torch.zeros(starts[-1], dtype=torch.float64)
+    sums[places] = found.double()
+    whole: Any = reduce(sums.to(args.device), "sum")
+    if args.process_index == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"about": about, "logprobs": whole.tolist()})
+    return whole.cpu()  # type: ignore[no-any-return]
+
+
+def _read_reference(
+    path: Path, about: str, model: PreTrainedModel, first: RankedPrompt, pad: int
+) -> list[float]:
+    """What was kept for these texts under this model, which scores one prompt's responses again to
+    tell; [] where that is not so.
+    """
+    held = read_json(path) if path.exists() else {}
+    if held.get("about") != about:
+        return []
+    kept = torch.tensor(held["logprobs"], dtype=torch.float64)
+    again = reference_logprobs(model, [first], pad)
+    near = torch.allclose(kept[: len(again)], again, rtol=TOLERANCE[model.dtype], atol=1e-3)
+    return kept.tolist() if near else []

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from rlhf.data.identity import Json
@@ -57,21 +57,53 @@ def train_sft(
         raise ValueError(
             "no prompt of the train split has a demonstration: SFT has nothing to learn from"
         )
+    found = fine_tune(
+        base,
+        tokenizer,
+        train,
+        held_out,
+        output,
+        trainer_args,
+        dtype=dtype,
+        lora=lora,
+        log=log,
+        progress=progress,
+    )
+    cut = sum(len(row["input_ids"]) >= max_tokens for row in train)
+    return {"demonstrations": len(train), "at_token_limit": cut, **found}
+
+
+def fine_tune(
+    base: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    train: Sequence[Json],
+    held_out: Sequence[Json],
+    output: Path,
+    trainer_args: Json,
+    *,
+    dtype: str,
+    lora: LoraSettings | None,
+    log: Callable[[Json], None],
+    progress: Callable[[int, int], None],
+) -> Json:
+    """Fine-tunes `base` on rows from `answer_row`; saves a plain model in `output`.
+
+    Returns `train_loss` and, where rows are held out, `validation_loss`, in nats per response
+    token.
+    """
     model = load_policy(base, dtype)
+    args = SFTConfig(**{"max_length": None, "completion_only_loss": True, **trainer_args})
+    set_seed(args.seed)  # adapters are drawn
     trainer = SFTTrainer(
         model=model if lora is None else add_adapters(model, lora, "CAUSAL_LM"),
-        args=SFTConfig(**{"max_length": None, "completion_only_loss": True, **trainer_args}),
-        train_dataset=Dataset.from_list(train),
-        eval_dataset=Dataset.from_list(held_out) if held_out else None,
+        args=args,
+        train_dataset=Dataset.from_list(list(train)),
+        eval_dataset=Dataset.from_list(list(held_out)) if held_out else None,
         processing_class=tokenizer,
     )
     silence(trainer)
     last = fit(trainer, log=log, progress=progress)
-    found = {
-        "demonstrations": len(train),
-        "at_token_limit": sum(len(row["input_ids"]) >= max_tokens for row in train),
-        "train_loss": last.get("loss"),
-    }
+    found = {"train_loss": last.get("loss")}
     if held_out:
         found["validation_loss"] = mean_token_loss(
             trainer.model, held_out, pad_token_id(tokenizer), trainer.args.eval_batch_size
@@ -113,10 +145,13 @@ def _rows(
             continue
         answer = response_ids(tokenizer, prompt.demonstration)[: max_tokens - 1]
         asked, _ = fit_prompt(prompt_ids(tokenizer, prompt.messages), max_tokens - len(answer))
-        rows.append(
-            {
-                "input_ids": asked + answer,
-                "completion_mask": [0] * len(asked) + [1] * len(answer),
-            }
-        )
+        rows.append(answer_row(asked, answer))
     return rows
+
+
+def answer_row(prompt: Sequence[int], answer: Sequence[int]) -> Json:
+    """Ids of a prompt and its answer, as TRL's SFTTrainer reads them."""
+    return {
+        "input_ids": [*prompt, *answer],
+        "completion_mask": [0] * len(prompt) + [1] * len(answer),
+    }

@@ -37,7 +37,7 @@ VARIABLES = {
     GREY: "--plot-grey",
     TEAL: "--plot-teal",
 }
-POLICY_COLOURS = {"dpo": ORANGE, "ppo": BLUE}
+POLICY_COLOURS = {"dpo": ORANGE, "ppo": BLUE, "rloo": TEAL, "rejection": INK}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "rlhf",

@@ -21,7 +21,14 @@ MONTHS = (
     "November",
     "December",
 )
-NAMES = {"sft": "SFT", "dpo": "DPO", "ppo": "PPO", "reference": "SFT"}
+NAMES = {
+    "sft": "SFT",
+    "dpo": "DPO",
+    "ppo": "PPO",
+    "rloo": "RLOO",
+    "rejection": "Rejection SFT",
+    "reference": "SFT",
+}
 
 
 def percent(share: float | None, digits: int = 0) -> str:

@@ -7,8 +7,9 @@ import yaml
 
 from rlhf.data.identity import Json
 from rlhf.reporting.cautions import held_out
-from rlhf.reporting.formatting import count, day, duration, listed, percent, size
+from rlhf.reporting.formatting import count, day, duration, listed, percent, policy_name, size
 from rlhf.reporting.reading import STAGES, RunRecord
+from rlhf.reporting.verdict import TRAINED
 
 TITLES = {
     "prompts": "the prompts",
@@ -21,6 +22,8 @@ TITLES = {
     "certify": "the certificate of the reward model",
     "dpo": "DPO",
     "ppo": "PPO",
+    "rloo": "RLOO",
+    "rejection": "Rejection SFT",
     "evaluate": "the evaluation",
     "judge": "the comparison by people",
 }
@@ -71,7 +74,7 @@ def flow(run: RunRecord) -> list[tuple[str, ...]]:
         measured = held_out(found["reward"])
         accuracy = f" {percent(measured[1]['accuracy']['value'])}" if measured else ""
         boxes.append((f"reward model{accuracy}",))
-    trained = tuple(name.upper() for name in ("dpo", "ppo") if name in found)
+    trained = tuple(policy_name(name) for name in TRAINED if name in found)
     if trained:
         boxes.append(trained)
     if "evaluate" in found:
@@ -106,8 +109,7 @@ def notes(run: RunRecord) -> list[str]:
 
 def missing(run: RunRecord) -> list[str]:
     """A sentence for what the config turns off, and one for what is not complete."""
-    asked = (run.config.get("evaluate") or {}).get("people_judgements", 0)
-    gone = [name for name in STAGES if name not in run.stages and (name != "judge" or asked)]
+    gone = [name for name in STAGES if name not in run.stages and _expected(run, name)]
     given = (run.config.get("model") or {}).get("path")
     off = [name for name in gone if (run.config.get(name) or {}).get("enabled", True) is False]
     if "pretrain" in gone and given:
@@ -126,6 +128,17 @@ def missing(run: RunRecord) -> list[str]:
         sentence = f"{listed(waiting)} {verb} not complete in this run, and not on this page."
         said.append(sentence[0].upper() + sentence[1:])
     return said
+
+
+def _expected(run: RunRecord, name: str) -> bool:
+    """Whether a page without this stage says so: those that are off by default only where they
+    were asked for.
+    """
+    if name == "judge":
+        return bool((run.config.get("evaluate") or {}).get("people_judgements", 0))
+    if name in {"rloo", "rejection"}:
+        return bool((run.config.get(name) or {}).get("enabled", False))
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ STAGES = (
     "certify",
     "dpo",
     "ppo",
+    "rloo",
+    "rejection",
     "evaluate",
     "judge",
 )

@@ -12,6 +12,7 @@ from rlhf.reporting.drawing import (
     TEAL,
     canvas,
     draw_smoothed,
+    running_mean,
     to_svg,
 )
 from rlhf.reporting.formatting import number, percent
@@ -19,6 +20,7 @@ from rlhf.reporting.policy_plots import Plot
 from rlhf.reporting.reading import RunRecord
 from rlhf.reporting.reward_model import calibration_caption
 
+CHOSEN_FELL = 0.7  # as a share of what the rejected fell; above it the gap is the smaller part
 COIN_LOSS = 0.6931  # ln 2: the loss of a reward model that tosses a coin
 
 
@@ -106,9 +108,41 @@ def dpo_plot(run: RunRecord) -> Plot | None:
         "DPO: chosen and rejected move apart",
         svg,
         f"The margin between chosen and rejected grew from {number(margins[0])} to "
-        f"{number(margins[-1])}. The log-probability of the chosen responses may fall as well: DPO "
-        "asks only for a larger gap between the two, so probability can move from both to answers "
-        "that nobody ranked. Worry when the chosen fall as fast as the rejected.",
+        f"{number(margins[-1])}. {_chosen_reward(run)}",
+    )
+
+
+def _chosen_reward(run: RunRecord) -> str:
+    """What became of the chosen responses' reward, and whether that is bad; both rewards are 0 at
+    the start.
+    """
+    _, (chosen, rejected) = _series(run.metrics("dpo"), ("rewards/chosen", "rewards/rejected"))
+    if not chosen:
+        return (
+            "The log-probability of the chosen responses may fall as well: DPO asks only for a "
+            "larger gap between the two, so probability can move from both to answers that nobody "
+            "ranked. Worry when the chosen fall as fast as the rejected."
+        )
+    up, down = (running_mean(values, 5)[-1] for values in (chosen, rejected))
+    if up >= 0:
+        return (
+            f"The chosen responses' own reward (beta times the log-ratio to SFT) rose to "
+            f"{number(up)}: the policy writes them more often than SFT did."
+        )
+    fell = (
+        f"The chosen responses' own reward (beta times the log-ratio to SFT) fell to {number(up)}, "
+        f"that of the rejected to {number(down)}: DPO asks only for a larger gap between the two, "
+        "so probability moves from both to answers that nobody ranked."
+    )
+    if down < 0 and up / down < CHOSEN_FELL:
+        return (
+            f"{fell} That is common and no fault while the chosen fall much less than the rejected "
+            "and the win rate holds."
+        )
+    return (
+        f"{fell} Here the chosen fell nearly as much, which is bad: the training moves away from "
+        "what people liked as well. Look at the answers; raise dpo.beta, lower the learning rate "
+        "or the number of epochs, or take dpo.loss: ipo."
     )
 
 

@@ -9,7 +9,7 @@ from rlhf.evaluation.winrate import Z95
 from rlhf.reporting.formatting import count, kl, listed, percent, percent_span, policy_name
 from rlhf.reporting.reading import RunRecord
 
-TRAINED = ("dpo", "ppo")
+TRAINED = ("dpo", "ppo", "rloo", "rejection")
 Z80 = 0.8416212335729143  # the power of 80 %
 MOST_JUDGEMENTS = 100_000
 
@@ -103,7 +103,8 @@ def _lost(found: Json) -> str:
 
 def _undecided(found: Json) -> str:
     row = found["policies"][found["best"]]
-    better = ", the better of the trained policies," if len(_trained(found)) > 1 else ""
+    rank = "better" if len(_trained(found)) == 2 else "best"
+    better = f", the {rank} of the trained policies," if len(_trained(found)) > 1 else ""
     return (
         f"{policy_name(found['best'])}{better} beats SFT in {_rate(found, row)}. The interval "
         f"holds {percent(0.5)}, so it may be no better than SFT."

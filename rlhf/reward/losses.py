@@ -95,6 +95,11 @@ def ranking_loss(
         loss = davidson_loss(scores, pairs, log_nu)
     elif objective.loss == "plackett-luce":
         loss = plackett_luce_loss(scores, rankings.choices, log_nu)
+    elif objective.loss == "robust":
+        loss = robust_loss(scores, strict, objective.label_smoothing)
+    elif objective.loss == "ipo":
+        assert objective.tau is not None
+        loss = ipo_loss(scores / objective.tau, strict, objective.tau)
     else:
         loss = kwise_loss(
             scores,
@@ -139,6 +144,27 @@ def kwise_loss(
     if label_smoothing:
         losses = (1 - label_smoothing) * losses - label_smoothing * logsigmoid(-gaps)
     return _mean(losses, weight)
+
+
+def robust_loss(scores: torch.Tensor, pairs: Pairs, flipped: float) -> torch.Tensor:
+    """Weighted mean over pairs of a loss whose expectation, where the share `flipped` of the pairs
+    was written down the wrong way round, is the Bradley-Terry loss of the right ones.
+
+    Chowdhury, Kini and Natarajan (2024), Provably robust DPO. It has no lower bound.
+    """
+    gaps = scores[pairs.better] - scores[pairs.worse]
+    losses = -(1 - flipped) * logsigmoid(gaps) + flipped * logsigmoid(-gaps)
+    return _mean(losses / (1 - 2 * flipped), pairs.weight)
+
+
+def ipo_loss(log_ratios: torch.Tensor, pairs: Pairs, tau: float) -> torch.Tensor:
+    """Weighted mean over pairs of (difference of the log-ratios - 1 / (2 tau))^2: the preferred one
+    is to gain that much and no more.
+
+    Azar et al. (2023), A general theoretical paradigm, equation 17.
+    """
+    gaps = log_ratios[pairs.better] - log_ratios[pairs.worse]
+    return _mean((gaps - 1 / (2 * tau)) ** 2, pairs.weight)
 
 
 def davidson_loss(scores: torch.Tensor, pairs: Pairs, log_nu: torch.Tensor) -> torch.Tensor:

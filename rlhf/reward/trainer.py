@@ -312,7 +312,7 @@ def train_reward(
     assert ensemble.members == 1 or ensemble.kind == "heads"
     widen(model, ensemble.members, seed)
     if objective.ties and objective.nu is None:
-        score_head(model).register_parameter(LOG_NU, _first_log_nu(train))
+        score_head(model).register_parameter(LOG_NU, first_log_nu(train))
     trained: Any = model if lora is None else add_adapters(model, lora, "SEQ_CLS")
     collator = RankedCollator.for_model(trained, pad, [*train, *validation], args)
     trainer = RewardTrainer(
@@ -345,7 +345,7 @@ def train_reward(
     return Trained(mean, std, nu, trainer.state.global_step, collator.shared)
 
 
-def _first_log_nu(ranked: Sequence[RankedPrompt]) -> torch.nn.Parameter:
+def first_log_nu(ranked: Sequence[RankedPrompt]) -> torch.nn.Parameter:
     """Where nu starts: at the share of ties, were all scores equal; from one tie in 1,000 to nine
     in ten.
     """

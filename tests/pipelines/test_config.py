@@ -42,7 +42,7 @@ def test_overrides_are_read_as_yaml_and_checked() -> None:
         (["prompts.shares.train=0.9"], r"prompts.shares: train, validation and test sum to 1.2"),
         (["labelers=robots"], r"labelers: .*'simulated', 'people' or 'imported'"),
         (["name=../escape"], r"name: "),
-        (["dpo.enabled=false", "ppo.enabled=false"], r"both false"),
+        (["dpo.enabled=false", "ppo.enabled=false"], r"nothing would be aligned"),
         (["certify.curve=[0.5, 1.0]"], r"certify.curve.1: .*less than 1, got 1.0"),
         (["certify.probes=3"], r"certify.probes: .*20, got 3"),
         (["sample"], r"'sample' is no override: write section.key=value"),
@@ -97,6 +97,12 @@ def test_trainer_blocks_are_checked_against_the_trainers(override: str, said: st
         check_trainer_blocks(load_config(ROOT / "pipelines/configs/quickstart.yaml", [override]))
 
 
+def test_what_stands_in_the_section_is_refused_in_its_trainer_block() -> None:
+    overrides = ["dpo.implementation=trl", "dpo.trainer.loss_type=ipo"]
+    with pytest.raises(ValueError, match=r"dpo.trainer.loss_type is dpo.loss here: set that"):
+        check_trainer_blocks(load_config(ROOT / "pipelines/configs/quickstart.yaml", overrides))
+
+
 # A changed value for every field of ours, and the stages whose settings it must change.
 CHANGES = {
     "seed": ("18", "prompts"),
@@ -143,9 +149,18 @@ CHANGES = {
     "certify.probes": ("50", "certify"),
     "certify.curve": ("[0.5]", "certify"),
     "dpo.beta": ("0.3", "dpo"),
+    "dpo.loss": ("ipo", "dpo"),
+    "dpo.label_smoothing": ("0.1", "dpo"),
+    "dpo.nu": ("0.5", "dpo"),
+    "dpo.length_normalised": ("true", "dpo"),
+    "dpo.implementation": ("trl", "dpo"),
     "dpo.trainer": ("{}", "dpo"),
     "ppo.trainer": ("{total_episodes: 64}", "ppo"),
     "ppo.allow_unfit_reward": ("true", "ppo"),
+    "rloo.trainer": ("{beta: 0.1}", "rloo"),
+    "rejection.trainer": ("{learning_rate: 0.1}", "rejection"),
+    "rejection.num_samples": ("4", "rejection"),
+    "rejection.quantile": ("0.5", "rejection"),
     "evaluate.num_prompts": ("9", "evaluate"),
     "evaluate.best_of": ("[2]", "evaluate"),
     "evaluate.judge": ("reward", "evaluate"),
@@ -165,6 +180,8 @@ ELSEWHERE = {
     "certify.enabled",
     "dpo.enabled",
     "ppo.enabled",
+    "rloo.enabled",
+    "rejection.enabled",
     "wandb",
 }
 
@@ -192,6 +209,8 @@ def test_every_field_changes_some_stage_or_is_known_to_be_read_elsewhere() -> No
             override += ["reward.members=3"]
         if key == "reward.caution":
             override += ["reward.combine=mean-minus-std"]
+        if key == "dpo.nu":
+            override += ["dpo.loss=davidson"]
         changed = load_config(ROOT / "pipelines/configs/quickstart.yaml", override)
         assert by_name[stage].settings(changed) != by_name[stage].settings(base), key
 
@@ -227,3 +246,32 @@ def test_stages_are_in_an_order_in_which_each_finds_what_it_needs() -> None:
         seen.add(stage.name)
     with pytest.raises(ValueError, match=re.escape("no stage named 'rewrad': choose from prompts")):
         check_stage("rewrad")
+
+
+def test_dpo_as_it_was_before_it_had_losses_keeps_its_settings() -> None:
+    """So that a run of an earlier version is not trained again."""
+    dpo = load_config(ROOT / "pipelines/configs/quickstart.yaml").dpo
+    assert set(dpo.settings()) == {"enabled", "beta", "trainer"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["loss=ipo", "label_smoothing=0.1"], "label_smoothing goes with sigmoid and robust, not"),
+        (["loss=robust", "nu=1"], "nu goes with plackett-luce and davidson: robust has no ties"),
+        (["label_smoothing=0.5"], "label_smoothing must lie in 0 to 0.5"),
+        (["loss=davidson", "implementation=trl"], "TRL has no davidson loss"),
+        (["label_smoothing=0.1", "implementation=trl"], "TRL ignores label_smoothing with sigmoid"),
+        (["loss=ipo", "implementation=trl"], "set dpo.length_normalised: true"),
+        (
+            ["loss=robust", "length_normalised=true", "implementation=trl"],
+            "TRL's robust loss is not per token",
+        ),
+    ],
+)
+def test_settings_of_dpo_that_would_not_be_read_are_refused(
+    overrides: list[str], said: str
+) -> None:
+    path = ROOT / "pipelines/configs/quickstart.yaml"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        load_config(path, [f"dpo.{override}" for override in overrides])

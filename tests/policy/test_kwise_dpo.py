@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
+from dpo_hands import DATA, SGD, ranked, run, trainer_in
 from tiny_models import (
-    EOS,
     PAD,
     every_response,
     gradients,
@@ -21,7 +21,6 @@ from tiny_models import (
     save,
     tokenizer,
 )
-from transformers import PreTrainedModel, TrainingArguments
 
 from rlhf.data.identity import Json
 from rlhf.data.records import Message, Prompt
@@ -29,62 +28,9 @@ from rlhf.models.batching import make_rows, response_logprobs
 from rlhf.models.conversation import prompt_ids, response_ids
 from rlhf.models.loading import load_policy
 from rlhf.models.lora import LoraSettings
-from rlhf.models.training import fit
-from rlhf.policy.dpo import DPOTrainer, reference_logprobs, train_dpo
+from rlhf.policy.dpo import reference_logprobs, train_dpo
 from rlhf.reward.losses import kwise_loss
 from rlhf.reward.rankings import RankedPrompt
-from rlhf.reward.trainer import RankedCollator, RankedDataset
-
-SGD: Json = {
-    "max_steps": 1,
-    "optim": "sgd",
-    "learning_rate": 1.0,
-    "max_grad_norm": 0.0,
-    "lr_scheduler_type": "constant",
-    "per_device_train_batch_size": 8,
-}
-
-
-def ranked(name: str, prompt: Sequence[int], *texts: Sequence[int]) -> RankedPrompt:
-    """A strict ranking of texts, best first."""
-    pairs = list(itertools.combinations(range(len(texts)), 2))
-    better, worse = zip(*pairs, strict=True)
-    answers = tuple((*text, EOS) for text in texts)
-    share = (1 / len(pairs),) * len(pairs)
-    return RankedPrompt(name, tuple(prompt), answers, (1,) * len(texts), better, worse, share)
-
-
-DATA = [
-    ranked("a", [5, 6], [7, 8], [9]),
-    ranked("b", [6], [8, 8, 8], [9, 3], [4]),
-    ranked("c", [12, 13, 14], [3], [4, 5, 6], [8, 2], [30]),
-]
-
-
-def trainer_in(
-    folder: Path,
-    data: Sequence[RankedPrompt],
-    model: PreTrainedModel,
-    reference: PreTrainedModel,
-    *,
-    beta: float = 0.1,
-    **changes: Any,
-) -> DPOTrainer:
-    args = TrainingArguments(**quiet_arguments(folder, remove_unused_columns=False, **changes))
-    return DPOTrainer(
-        beta=beta,
-        reference_logprobs=reference_logprobs(reference, data, PAD),
-        model=model,
-        args=args,
-        train_dataset=RankedDataset(data),
-        data_collator=RankedCollator.for_model(model, PAD, data, args),
-    )
-
-
-def run(trainer: Any) -> list[Json]:
-    logged: list[Json] = []
-    fit(trainer, log=logged.append, progress=lambda *_: None)
-    return logged
 
 
 def test_reference_logprobs_are_in_the_order_of_the_data() -> None:
@@ -337,6 +283,16 @@ def test_lora_trains_and_is_merged(tmp_path: Path, base: Path) -> None:
     assert logged[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert logged[-2]["loss"] < 0.3
     assert load_policy(tmp_path / "model").num_parameters() == load_policy(base).num_parameters()
+
+
+def test_adapters_are_drawn_from_the_seed(tmp_path: Path, base: Path) -> None:
+    """Whatever was drawn in this process before."""
+    found = []
+    for number, before in enumerate((1, 2)):
+        torch.manual_seed(before)
+        train(tmp_path / str(number), base, DATA, max_steps=2, lora=LoraSettings(r=4))
+        found.append(parameters(load_policy(tmp_path / str(number) / "model")))
+    assert torch.equal(*found)
 
 
 def test_nothing_to_learn_from_is_refused_before_loading(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from run_by_hand import (
     CONFIG,
     ENVIRONMENT,
+    METRICS,
     answer_rows,
     measured,
     policy,
@@ -25,6 +26,7 @@ from rlhf.reporting.lineage import flow, missing, reproduction, subtitle
 from rlhf.reporting.policies import policy_rows
 from rlhf.reporting.reading import RunRecord, read_run
 from rlhf.reporting.samples import samples_of
+from rlhf.reporting.training_plots import dpo_plot
 from rlhf.reporting.verdict import judgements_needed, verdict_of
 
 Found = dict[str, Json]
@@ -376,6 +378,35 @@ def test_four_families_share_a_dozen_samples(tmp_path: Path) -> None:
     assert len(shown) == 12
     assert {sample.family for sample in shown[:4]} == {"a", "b", "c", "d"}
     assert {sample.kind for sample in shown[:3]} == {"typical", "largest gain", "largest loss"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "said"),
+    [
+        (0.4, -0.5, "rose to 0.40: the policy writes them more often"),
+        (-0.2, -1.0, "common and no fault while the chosen fall much less"),
+        (-0.9, -1.0, "fell nearly as much, which is bad"),
+        (-0.3, 0.1, "fell nearly as much, which is bad"),
+    ],
+)
+def test_a_fall_of_the_chosen_reward_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: float, rejected: float, said: str
+) -> None:
+    rows = [
+        row | {"rewards/chosen": share * chosen, "rewards/rejected": share * rejected}
+        for row, share in zip(METRICS["dpo"], (0.0, 1.0), strict=True)
+    ]
+    end = rows[-1]
+    monkeypatch.setitem(METRICS, "dpo", [*rows, *({**end, "step": s} for s in range(11, 15))])
+    plot = dpo_plot(read_run(write_run(tmp_path / "small")))
+    assert plot is not None
+    assert said in plot.caption
+
+
+def test_a_dpo_that_logged_no_rewards_is_explained_in_general(tmp_path: Path) -> None:
+    plot = dpo_plot(read_run(write_run(tmp_path / "small")))
+    assert plot is not None
+    assert "Worry when the chosen fall as fast as the rejected." in plot.caption
 
 
 def test_figures_in_one_spelling() -> None:
