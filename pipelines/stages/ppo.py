@@ -7,6 +7,16 @@ from pipelines.config import RunConfig
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 
+# Where TRL's defaults are not what decides whether it works: the policy is judged at temperature 1,
+# and a response that does not end costs one standard deviation of the reward.
+DEFAULTS: Json = {
+    "save_steps": 10,
+    "total_episodes": 2048,
+    "response_length": 64,
+    "temperature": 1.0,
+    "missing_eos_penalty": 1.0,
+}
+
 
 def settings(config: RunConfig) -> Json:
     return {
@@ -21,7 +31,8 @@ def run(work: Work) -> Json:
     from rlhf.models.conversation import fit_prompt, prompt_ids
     from rlhf.models.loading import load_tokenizer
     from rlhf.models.training import trainer_settings
-    from rlhf.policy.ppo import PPOConfig, train_ppo
+    from rlhf.policy.ppo_config import PPOConfig
+    from rlhf.policy.ppo_training import train_ppo
     from rlhf.policy.rollout import PromptIds
 
     model = work.config.model
@@ -30,7 +41,7 @@ def run(work: Work) -> Json:
         folder=work.folder,
         seed=work.seed("ppo"),
         dtype=model.dtype,
-        defaults={"save_steps": 10},
+        defaults=DEFAULTS,
     )
     room = model.max_tokens - PPOConfig(**arguments).response_length
     tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
