@@ -34,6 +34,8 @@ SETTINGS = {
 }
 PROMPTS = [[5, 9, 11], [6, 7, 8], [12, 13, 4], [21, 3, 30], [33, 2, 9], [8, 8, 17], [25, 6, 3]]
 PROMPTS = [*PROMPTS, [14, 39, 22]]
+# Twice as many rows as a rollout takes: in the last of a pass TRL forgets to accumulate gradients.
+ROWS = PROMPTS * 2
 
 
 def planted(model: torch.nn.Module, phase: float) -> None:
@@ -101,7 +103,7 @@ def main() -> None:
 
         setattr(theirs, name, call)
 
-    for name in ("batch_generation", "masked_whiten", "masked_mean", "get_reward"):
+    for name in ("batch_generation", "masked_whiten", "get_reward"):
         watched(name)
     with tempfile.TemporaryDirectory() as folder:
         trainer = theirs.PPOTrainer(
@@ -120,7 +122,7 @@ def main() -> None:
             ref_model=reference,
             reward_model=reward,
             value_model=value,
-            train_dataset=Dataset.from_dict({"input_ids": PROMPTS}),
+            train_dataset=Dataset.from_dict({"input_ids": ROWS}),
             eval_dataset=Dataset.from_dict({"input_ids": PROMPTS}),
         )
         logged: list = []
@@ -128,7 +130,6 @@ def main() -> None:
         trainer.train()
     (advantages, mask), _, whitened = seen["masked_whiten"][0]
     ids = seen["batch_generation"][0][2][0]
-    means = [found for _, _, found in seen["masked_mean"]]
     GOLDEN.parent.mkdir(exist_ok=True)
     GOLDEN.write_text(
         json.dumps(
@@ -140,7 +141,6 @@ def main() -> None:
                 "advantages": advantages.tolist(),
                 "mask": mask.int().tolist(),
                 "whitened": whitened.tolist(),
-                "means": [float(one) for one in means],
                 "metrics": {k: float(v) for k, v in logged[0].items()},
                 "policy": _digest(policy),
                 "value": _digest(value),
