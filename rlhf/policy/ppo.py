@@ -369,7 +369,7 @@ class PPOTrainer(QuietTrainer):
         folder.mkdir(parents=True, exist_ok=True)
         write_jsonl(folder / SAMPLES, self.watch.samples)
         if better:
-            torch.save(self.trained.policy.state_dict(), folder / BEST)
+            torch.save(trained_state(self.trained), folder / BEST)
         for said in self.watch.alarms():
             log.warning("PPO after %d rollouts: %s.", number, said)
 

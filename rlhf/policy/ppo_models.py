@@ -168,6 +168,15 @@ def trained_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value for name, value in model.state_dict().items() if name in trained}
 
 
+def values_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Of the trained weights those that give the values, where they are no model of their own."""
+    return {
+        name: value.contiguous()
+        for name, value in trained_state(model).items()
+        if name.startswith("value_head.") or f".{VALUE}." in name
+    }
+
+
 def load_trained_state(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
     """Puts back what `trained_state` gave. Raises ValueError where the two do not fit."""
     wanted = trained_state(model).keys()

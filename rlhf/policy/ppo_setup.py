@@ -46,11 +46,7 @@ def models_of(
     without_dropout(model)
     if value_model is None:
         return SharedTrunk(model), reward_model
-    if not hasattr(value_model, "score"):
-        raise ValueError(
-            f"PPO's value model starts as the reward model and needs a decoder that scores every "
-            f"token; {type(value_model).__name__} scores whole texts"
-        )
+    value_model_of(value_model)
     if value_model is reward_model:
         raise ValueError("value_model and reward_model are one object: training would move both")
     without_dropout(value_model)
@@ -61,6 +57,17 @@ def models_of(
         reference_adapter=args.ref_adapter_name,
     )
     return models, reward_model
+
+
+def value_model_of(model: Any) -> Any:
+    """The model, where it can give values. Raises ValueError where it cannot."""
+    if not hasattr(model, "score"):
+        raise ValueError(
+            f"PPO's value model starts as the reward model and needs a decoder that scores every "
+            f"token; {type(model).__name__} scores whole texts: choose another base model, or "
+            "ppo.memory shared"
+        )
+    return model
 
 
 def _adapted(model: Any, peft_config: Any) -> Any:

@@ -202,24 +202,24 @@ def test_kl_horizon_says_how_fast_the_coefficient_moves(tmp_path: Path) -> None:
 
 
 def test_the_rollout_is_read_and_sampled_in_batches_of_the_size_asked_for(tmp_path: Path) -> None:
-    class Counted(type(policy())):  # type: ignore[misc]
-        rows: list[int] = []
+    sampled: list[int] = []
 
+    class Counted(type(policy())):  # type: ignore[misc]
         def generate(self, **named: Any) -> Any:
-            Counted.rows.append(len(named["input_ids"]))
+            sampled.append(len(named["input_ids"]))
             return super().generate(**named)
 
     for size, expected in ((None, [8, 8]), (3, [3, 3, 2, 3, 3, 2])):
         model = policy(300, dtype=torch.float32)
         model.__class__ = Counted
-        Counted.rows = []
+        sampled.clear()
         trained(
             tmp_path,
             model=model,
             ref_model=policy(300, dtype=torch.float32),
             local_rollout_forward_batch_size=size,
         )
-        assert Counted.rows == expected
+        assert sampled == expected
 
 
 def test_how_often_samples_are_kept(tmp_path: Path) -> None:
