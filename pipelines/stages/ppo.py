@@ -15,6 +15,7 @@ DEFAULTS: Json = {
     "response_length": 64,
     "temperature": 1.0,
     "missing_eos_penalty": 1.0,
+    "num_sample_generations": 5,
 }
 
 
@@ -27,17 +28,20 @@ def settings(config: RunConfig) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes the PPO policy, and the value model beside it."""
+    """Writes the PPO policy, and beside it what gives the values, and what was seen on held-out
+    prompts.
+    """
     from rlhf.models.conversation import fit_prompt, prompt_ids
     from rlhf.models.loading import load_tokenizer
     from rlhf.models.training import trainer_settings
     from rlhf.policy.ppo_config import PPOConfig
     from rlhf.policy.ppo_training import train_ppo
+    from rlhf.policy.rewards import reward_function
     from rlhf.policy.rollout import PromptIds
 
-    model = work.config.model
+    model, ppo = work.config.model, work.config.ppo
     arguments = trainer_settings(
-        work.config.ppo.trainer,
+        ppo.trainer,
         folder=work.folder,
         seed=work.seed("ppo"),
         dtype=model.dtype,
@@ -45,30 +49,37 @@ def run(work: Work) -> Json:
     )
     room = model.max_tokens - PPOConfig(**arguments).response_length
     tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
-    prompts = [
-        PromptIds(prompt.id, tuple(fit_prompt(prompt_ids(tokenizer, prompt.messages), room)[0]))
-        for prompt in read_prompts_of(work.inputs["prompts"])
-        if prompt.split == "train"
-    ]
-    last = train_ppo(
+    prompts: dict[str, list[PromptIds]] = {}
+    for prompt in read_prompts_of(work.inputs["prompts"]):
+        ids = tuple(fit_prompt(prompt_ids(tokenizer, prompt.messages), room)[0])
+        prompts.setdefault(prompt.split or "", []).append(PromptIds(prompt.id, ids))
+    last, watch = train_ppo(
         model_of(work.inputs["sft"]),
         model_of(work.inputs["reward"]),
-        prompts,
+        prompts["train"],
         model_of(work.folder),
         arguments,
         dtype=model.dtype,
         lora=model.lora,
         log=work.log,
         progress=work.progress,
+        memory=ppo.memory,
+        function=None if ppo.reward is None else reward_function(ppo.reward),
+        function_alone=ppo.reward_alone,
+        held_out=prompts.get("validation", [])[: ppo.held_out_prompts],
+        monitor=model_of(work.inputs["monitor"]) if "monitor" in work.inputs else None,
     )
-    return {name: value for name, value in last.items() if name.startswith(("objective/", "val/"))}
+    if watch.samples:
+        work.table("samples", watch.samples)
+    found = {k: v for k, v in last.items() if k.startswith(("objective/", "val/"))}
+    return {**found, "held_out": watch.best, "alarms": watch.alarms()}
 
 
 STAGE = Stage(
     "ppo",
     "Align with PPO",
-    ("prompts", "sft", "reward"),
-    1,
+    ("prompts", "sft", "reward", "monitor"),
+    2,
     settings,
     run,
     enabled=lambda config: config.ppo.enabled,

@@ -5,6 +5,7 @@ saw.
 from pipelines.artifacts import model_of, read_ranked_of
 from pipelines.config import RunConfig
 from pipelines.stage import Stage, Work
+from pipelines.stages.monitor import is_monitors
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_jsonl
 from rlhf.data.records import SPLITS
@@ -19,6 +20,7 @@ def settings(config: RunConfig) -> Json:
         "reward": config.reward.model_dump(),
         "model": config.model.model_dump(exclude={"path", "chat_template"}),
         "seed": config.seed,
+        **({"monitor": True} if config.ppo.enabled and config.ppo.monitor else {}),
     }
 
 
@@ -43,7 +45,8 @@ def run(work: Work) -> Json:
         )
         for split in SPLITS
     }
-    train, dropped = data["train"]
+    ranked_train, dropped = data["train"]
+    train = [one for one in ranked_train if not is_monitors(work.config, one.prompt_id)]
     trained = train_reward(
         model_of(work.inputs["sft"]),
         train,
