@@ -58,7 +58,7 @@ def one_base(policy: PreTrainedModel, reward_model: PreTrainedModel, lora: LoraS
 
 
 def _fill(module: Any, difference: torch.Tensor, rank: int, name: str) -> None:
-    """Sets the factors of `value` and `reward` to the difference, exact where its rank is `rank`."""
+    """Sets the factors of `value` and `reward` to the difference, of which `rank` is kept."""
     exact = difference.double()
     left, sizes, right = torch.linalg.svd(exact, full_matrices=False)
     missing = float(sizes[rank:].norm() / sizes.norm().clamp(min=1e-30))
