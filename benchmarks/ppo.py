@@ -1,8 +1,8 @@
 """PPO against TRL 1.12's `PPOTrainer`: the same models, prompts, lengths and epochs.
 
 `python -m benchmarks.ppo [--quick] [--cpu] [--threads N] [--peer PYTHON] [--only CASE]`: every
-measurement is a process of its own, ours and TRL's by turns; a rollout is timed from log to log, and
-the first one warms up. TRL stands in an environment of its own, by default `.bench/trl112`
+measurement is a process of its own, ours and TRL's by turns; a rollout is timed from log to log,
+and the first one warms up. TRL stands in an environment of its own, by default `.bench/trl112`
 (`python -m venv .bench/trl112`, then pip install "trl==1.12.*" "torch==2.13.0"). Neither recomputes
 activations; both are in float32.
 

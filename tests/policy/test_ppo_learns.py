@@ -91,7 +91,7 @@ def test_the_best_answer_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(10))
 def test_it_reaches_pi_star(tmp_path: Path, seed: int) -> None:
     """pi* = ref exp(r / beta) / Z, on a problem of 13 responses."""
     responses = list(every_response(4, 2))
