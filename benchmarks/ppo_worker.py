@@ -87,6 +87,8 @@ def main() -> None:
             "temperature": 1.0,
             **case["settings"],
         }
+        if who == "trl" and case.get("recompute"):
+            settings["gradient_checkpointing"] = True
         if who == "trl" and case["ends"]:
             settings["stop_token"] = "eos"
         data: Any = rows(case)

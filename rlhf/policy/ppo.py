@@ -328,7 +328,8 @@ class PPOTrainer(QuietTrainer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """A micro-batch's share of the mini-batch's loss, and the sums to report."""
         with self.accelerator.autocast():
-            read = model.read(batch.rows, self.config.temperature)
+            bonus = self.config.entropy_coef > 0
+            read = model.read(batch.rows, self.config.temperature, bonus=bonus)
         return ppo_loss(read, batch, tokens, self.config)
 
     def _ptx(self, model: Any, episodes: int) -> torch.Tensor:

@@ -25,8 +25,10 @@ class ActorCritic(Protocol):
     def policy(self) -> Any:
         """The model to sample from."""
 
-    def read(self, rows: Rows, temperature: float) -> Reading:
-        """Log-probabilities, entropies and values of the response tokens, with gradients."""
+    def read(self, rows: Rows, temperature: float, *, bonus: bool = False) -> Reading:
+        """Log-probabilities, entropies and values of the response tokens; the entropies with a
+        gradient where there is a `bonus` on them.
+        """
 
     def as_reference(self) -> Any:
         """A context in which `policy` is the reference, or None where it cannot be."""
@@ -56,11 +58,11 @@ class PolicyAndValue(torch.nn.Module):
         self.reference_adapter = reference_adapter
         self.policy_adapter = policy_adapter or "default"
 
-    def read(self, rows: Rows, temperature: float) -> Reading:
+    def read(self, rows: Rows, temperature: float, *, bonus: bool = False) -> Reading:
         """Log-probabilities, entropies and values of the response tokens."""
         hidden = hidden_states(self.policy, rows)
         head = self.policy.get_output_embeddings()
-        logprobs, entropies = token_logprobs(head, hidden, rows, temperature)
+        logprobs, entropies = token_logprobs(head, hidden, rows, temperature, bonus=bonus)
         return Reading(logprobs, entropies, state_values(self.value_model, rows, self.value_shift))
 
     def as_reference(self) -> Any:
@@ -89,11 +91,11 @@ class SharedTrunk(torch.nn.Module):
         torch.nn.init.zeros_(self.value_head.weight)
         torch.nn.init.zeros_(self.value_head.bias)
 
-    def read(self, rows: Rows, temperature: float) -> Reading:
+    def read(self, rows: Rows, temperature: float, *, bonus: bool = False) -> Reading:
         """Log-probabilities, entropies and values of the response tokens, in one pass."""
         hidden = hidden_states(self.policy, rows)
         head = self.policy.get_output_embeddings()
-        logprobs, entropies = token_logprobs(head, hidden, rows, temperature)
+        logprobs, entropies = token_logprobs(head, hidden, rows, temperature, bonus=bonus)
         return Reading(logprobs, entropies, before_tokens(self.value_head(hidden)[..., 0], rows))
 
     def as_reference(self) -> Any:
@@ -122,11 +124,11 @@ class OneBase(torch.nn.Module):
         self._use(POLICY)
         return self.base
 
-    def read(self, rows: Rows, temperature: float) -> Reading:
+    def read(self, rows: Rows, temperature: float, *, bonus: bool = False) -> Reading:
         """Log-probabilities, entropies and values of the response tokens."""
         hidden = hidden_states(self.policy, rows)
         head = self.base.get_output_embeddings()
-        logprobs, entropies = token_logprobs(head, hidden, rows, temperature)
+        logprobs, entropies = token_logprobs(head, hidden, rows, temperature, bonus=bonus)
         self._use(VALUE)
         values = self.value_head(hidden_states(self.base, rows))[..., 0]
         return Reading(logprobs, entropies, before_tokens(_wide(values) - self.reward_shift, rows))

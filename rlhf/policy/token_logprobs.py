@@ -27,10 +27,11 @@ class Reading:
 
 
 def token_logprobs(
-    head: Any, hidden: torch.Tensor, rows: Rows, temperature: float
+    head: Any, hidden: torch.Tensor, rows: Rows, temperature: float, *, bonus: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probability of each response token and entropy of its distribution, from hidden states
-    (B, T, D): (B, T) each, in float32 (float64 stays), 0 outside the response.
+    (B, T, D): (B, T) each, in float32 (float64 stays), 0 outside the response. Only with `bonus`
+    do the entropies carry a gradient: it keeps two more numbers a token and word.
     """
     mask = rows.response_mask.bool()
     states = hidden[:, :-1][mask[:, 1:]]  # (N, D): the state before each response token
@@ -41,9 +42,11 @@ def token_logprobs(
     pieces = []
     for part, ids in zip(states.split(size), targets.split(size), strict=True):
         if again:
-            pieces.append(checkpoint(_chunk, head, part, ids, temperature, use_reentrant=False))
+            pieces.append(
+                checkpoint(_chunk, head, part, ids, temperature, bonus, use_reentrant=False)
+            )
         else:
-            pieces.append(_chunk(head, part, ids, temperature))
+            pieces.append(_chunk(head, part, ids, temperature, bonus))
     found = []
     for values in (torch.cat(column) for column in zip(*pieces, strict=True)):
         out = torch.zeros(rows.input_ids.shape, dtype=values.dtype, device=values.device)
@@ -53,10 +56,11 @@ def token_logprobs(
 
 
 def _chunk(
-    head: Any, states: torch.Tensor, ids: torch.Tensor, temperature: float
+    head: Any, states: torch.Tensor, ids: torch.Tensor, temperature: float, bonus: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     logits = head(states)
     logits = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
     logprobs = torch.log_softmax(logits, -1)  # (N, V)
-    entropies = -(logprobs.exp() * logprobs).sum(-1)
+    with torch.set_grad_enabled(bonus and torch.is_grad_enabled()):
+        entropies = -(logprobs.exp() * logprobs).sum(-1)
     return logprobs.gather(1, ids[:, None])[:, 0], entropies

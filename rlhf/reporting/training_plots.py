@@ -50,7 +50,7 @@ def calibration_plot(run: RunRecord) -> Plot | None:
 
 
 def ppo_plot(run: RunRecord) -> Plot | None:
-    """Reward and KL while PPO trains; on held-out prompts too, and what the monitor made of them."""
+    """Reward and KL while PPO trains; reward and monitor on held-out prompts too."""
     rows = run.metrics("ppo")
     steps, values = _series(rows, ("objective/scores", "objective/kl"))
     if len(steps) < 2:

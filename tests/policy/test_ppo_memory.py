@@ -67,7 +67,7 @@ def test_chunks_change_neither_numbers_nor_gradients(monkeypatch: pytest.MonkeyP
     for limit in (1 << 24, 80):  # two tokens at a time, made again in the backward pass
         monkeypatch.setattr(tokens, "CHUNK_LOGITS", limit)
         model = policy()
-        read = SharedTrunk(model).read(ROWS, 0.7)
+        read = SharedTrunk(model).read(ROWS, 0.7, bonus=True)
         (read.logprobs * 2 + read.entropies).sum().backward()
         gradient = torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None])
         found.append((read.logprobs.detach(), read.entropies.detach(), gradient))
