@@ -3,13 +3,14 @@
 `python -m benchmarks.ppo [--quick] [--cpu] [--threads N] [--peer PYTHON] [--only CASE]`: every
 measurement is a process of its own, ours and TRL's by turns; a rollout is timed from log to log,
 and the first one warms up. TRL stands in an environment of its own, by default `.bench/trl112`
-(`python -m venv .bench/trl112`, then pip install "trl==1.12.*" "torch==2.13.0"). Neither recomputes
-activations; both are in float32.
+(`python -m venv .bench/trl112`, then pip install "trl==1.12.*" "torch==2.13.0"). Both are in float32.
 
-same_work: every response is cut at its full length, a value model of its own. default: the same
-with our default, a value head on the policy. mixed_length: responses end after any token, a value
-model of its own. 150k: the memory that training adds with a vocabulary of 151,936. time_to_reward:
-seconds until the score has risen by four fifths of what both reach, default against TRL.
+same_work: every response is cut at its full length, a value model of its own, neither recomputes
+activations. default: the same, each with its defaults: a value head on the policy here, a value model
+and recomputed activations there; default_both_plain: TRL without recomputing. mixed_length: responses
+end after any token, a value model of its own, neither recomputes. 150k: the memory that training adds
+with a vocabulary of 151,936. time_to_reward: seconds until the score has risen by four fifths of what
+both reach, default against default.
 """
 
 import argparse
@@ -45,6 +46,7 @@ class Case:
     prompt_tokens: int = 32
     response_tokens: int = 64
     shared: bool = False
+    recompute: bool = False  # TRL alone, whose default it is
     rollouts: int = 3
     epochs: int = 4
     learning_rate: float = 1e-5
@@ -66,11 +68,21 @@ class Case:
 
 SPEED = (
     Case("same_work"),
-    Case("default", shared=True),
+    Case("default", shared=True, recompute=True),
+    Case("default_both_plain", shared=True),
     Case("mixed_length", ends=1 / 24, response_tokens=128),
 )
 LARGE = Case("150k", vocab_size=151_936, hidden_size=64, num_layers=2, rollouts=1, epochs=1)
-REWARD = Case("time_to_reward", ends=1 / 24, shared=True, rollouts=16, learning_rate=3e-4, epochs=4)
+REWARD = Case(
+    "time_to_reward",
+    hidden_size=96,
+    num_layers=3,
+    ends=1 / 24,
+    shared=True,
+    recompute=True,
+    rollouts=16,
+    learning_rate=1e-3,
+)
 
 
 class Bench:
@@ -82,7 +94,7 @@ class Bench:
 
     def run(self, who: str, case: Case) -> Json:
         """What one worker measured."""
-        folder = self.scratch / f"{case.vocab_size}-{case.ends:.3f}"
+        folder = self.scratch / f"{case.vocab_size}-{case.hidden_size}-{case.ends:.3f}"
         if not folder.exists():
             write_models(
                 folder,
@@ -99,6 +111,7 @@ class Bench:
             "rows": ROLLOUT * (case.rollouts + 1),
             "ends": case.ends > 0,
             "shared": case.shared,
+            "recompute": case.recompute,
             "settings": case.settings(),
         }
         python = sys.executable if who == "ours" else str(self.peer)
