@@ -3,14 +3,14 @@
 `python -m benchmarks.ppo [--quick] [--cpu] [--threads N] [--peer PYTHON] [--only CASE]`: every
 measurement is a process of its own, ours and TRL's by turns; a rollout is timed from log to log,
 and the first one warms up. TRL stands in an environment of its own, by default `.bench/trl112`
-(`python -m venv .bench/trl112`, then pip install "trl==1.12.*" "torch==2.13.0"). Both are in float32.
+(`python -m venv .bench/trl112`, then pip install "trl==1.12.*" "torch==2.13.0"). All in float32.
 
 same_work: every response is cut at its full length, a value model of its own, neither recomputes
-activations. default: the same, each with its defaults: a value head on the policy here, a value model
-and recomputed activations there; default_both_plain: TRL without recomputing. mixed_length: responses
-end after any token, a value model of its own, neither recomputes. 150k: the memory that training adds
-with a vocabulary of 151,936. time_to_reward: seconds until the score has risen by four fifths of what
-both reach, default against default.
+activations. default: the same, each with its defaults: a value head on the policy here, a value
+model and recomputed activations there; default_both_plain: TRL without recomputing. mixed_length:
+responses end after any token, a value model of its own, neither recomputes. 150k: the memory that
+training adds with a vocabulary of 151,936. time_to_reward: seconds until the score has risen by
+four fifths of what both reach, default against default.
 """
 
 import argparse
