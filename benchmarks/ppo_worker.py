@@ -5,6 +5,7 @@ JSON: the seconds and CPU seconds of each rollout after the first, what each ear
 that training added to the process.
 """
 
+import importlib
 import json
 import os
 import resource
@@ -67,10 +68,8 @@ def main() -> None:
         AutoModelForSequenceClassification.from_pretrained(folder / "reward", num_labels=1)
         for _ in "vr"
     )
-    if who == "ours":
-        from rlhf.policy.ppo import PPOConfig, PPOTrainer
-    else:
-        from trl.experimental.ppo import PPOConfig, PPOTrainer
+    theirs = "trl.experimental.ppo"
+    peer: Any = importlib.import_module("rlhf.policy.ppo" if who == "ours" else theirs)
     if who == "ours" and case["shared"]:
         value = None
     times = Times()
@@ -96,8 +95,8 @@ def main() -> None:
             from datasets import Dataset
 
             data = Dataset.from_list(list(data))
-        trainer = PPOTrainer(
-            args=PPOConfig(**settings),
+        trainer = peer.PPOTrainer(
+            args=peer.PPOConfig(**settings),
             processing_class=tokenizer,
             model=policy,
             ref_model=reference,

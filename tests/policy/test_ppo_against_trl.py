@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_models import EOS, PAD, quiet_arguments, tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
-from trl_oracle import GOLDEN, PROMPTS, SETTINGS, VOCABULARY, planted
+from trl_oracle import GOLDEN, PROMPTS, SETTINGS, oracle_models
 
 from rlhf.models.generation import Completion
 from rlhf.models.training import fit
@@ -20,34 +19,6 @@ from rlhf.reward.scorer import Scorer
 
 TRL = json.loads(GOLDEN.read_text())
 LENGTH = SETTINGS["response_length"]
-
-
-def models() -> list[Any]:
-    """Policy, reference, value and reward model with the oracle's weights."""
-    made = []
-    for kind, phase in (
-        (LlamaForCausalLM, 0.0),
-        (LlamaForCausalLM, 0.3),
-        (LlamaForSequenceClassification, 0.6),
-        (LlamaForSequenceClassification, 0.9),
-    ):
-        config = LlamaConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            max_position_embeddings=64,
-            pad_token_id=PAD,
-            eos_token_id=EOS,
-            bos_token_id=None,
-            num_labels=1,
-        )
-        model: Any = kind(config)
-        planted(model, phase)
-        made.append(model.eval())
-    return made
 
 
 def answers() -> list[Completion]:
@@ -85,7 +56,7 @@ class GivenAnswers(PPOTrainer):
 
 
 def trainer(folder: Path) -> GivenAnswers:
-    policy, reference, value, reward = models()
+    policy, reference, value, reward = oracle_models()
     return GivenAnswers(
         args=PPOConfig(**quiet_arguments(folder, **SETTINGS)),
         processing_class=tokenizer(),

@@ -6,15 +6,27 @@ that no version of a random generator matters. Responses have no end: where they
 the score one state too late, which `docs/guides/ppo.md` explains.
 """
 
+import importlib
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
+
+Json = dict[str, Any]
 
 GOLDEN = Path(__file__).parent / "golden" / "trl_ppo.json"
 VOCABULARY, PAD, EOS = 40, 0, 1
-SETTINGS = {
+SETTINGS: Json = {
     "per_device_train_batch_size": 2,
     "gradient_accumulation_steps": 4,
     "num_mini_batches": 1,
@@ -49,36 +61,8 @@ def planted(model: torch.nn.Module, phase: float) -> None:
             weight.copy_(waves.reshape(weight.shape))
 
 
-def main() -> None:
-    """Trains one rollout with TRL, and writes what it computed on the way."""
-    import trl.experimental.ppo.ppo_trainer as theirs
-    from datasets import Dataset
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import (
-        LlamaConfig,
-        LlamaForCausalLM,
-        LlamaForSequenceClassification,
-        PreTrainedTokenizerFast,
-    )
-
-    words = {"<pad>": PAD, "<end>": EOS} | {f"w{n}": n for n in range(2, VOCABULARY)}
-    plain = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
-    plain.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=plain, pad_token="<pad>", eos_token="<end>", padding_side="left"
-    )
-    shape = {
-        "vocab_size": VOCABULARY,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 64,
-        "pad_token_id": PAD,
-        "eos_token_id": EOS,
-        "bos_token_id": None,
-    }
+def oracle_models() -> list[Any]:
+    """Policy, reference, value and reward model, with planted weights."""
     made = []
     for kind, phase in (
         (LlamaForCausalLM, 0.0),
@@ -86,25 +70,54 @@ def main() -> None:
         (LlamaForSequenceClassification, 0.6),
         (LlamaForSequenceClassification, 0.9),
     ):
-        extra = {"num_labels": 1} if kind is LlamaForSequenceClassification else {}
-        model = kind(LlamaConfig(**shape, **extra))
+        config = LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            max_position_embeddings=64,
+            pad_token_id=PAD,
+            eos_token_id=EOS,
+            bos_token_id=None,
+            num_labels=1,
+        )
+        model: Any = kind(config)
         planted(model, phase)
         made.append(model.eval())
-    policy, reference, value, reward = made
-    seen: dict[str, list] = {}
+    return made
 
-    def watched(name: str) -> None:
-        original = getattr(theirs, name)
 
-        def call(*arguments, **named):
-            found = original(*arguments, **named)
-            seen.setdefault(name, []).append((arguments, named, found))
-            return found
+def _tokenizer() -> PreTrainedTokenizerFast:
+    words = {"<pad>": PAD, "<end>": EOS} | {f"w{n}": n for n in range(2, VOCABULARY)}
+    plain = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=plain, pad_token="<pad>", eos_token="<end>", padding_side="left"
+    )
 
-        setattr(theirs, name, call)
 
+def _watch(theirs: Any, name: str, seen: dict[str, list[Any]]) -> None:
+    """Keeps the arguments and the result of each call of one of TRL's functions."""
+    original = getattr(theirs, name)
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        found = original(*arguments, **named)
+        seen.setdefault(name, []).append((arguments, found))
+        return found
+
+    setattr(theirs, name, call)
+
+
+def main() -> None:
+    """Trains one rollout with TRL, and writes what it computed on the way."""
+    theirs: Any = importlib.import_module("trl.experimental.ppo.ppo_trainer")
+    policy, reference, value, reward = oracle_models()
+    seen: dict[str, list[Any]] = {}
     for name in ("batch_generation", "masked_whiten", "get_reward"):
-        watched(name)
+        _watch(theirs, name, seen)
+    logged: list[Json] = []
     with tempfile.TemporaryDirectory() as folder:
         trainer = theirs.PPOTrainer(
             args=theirs.PPOConfig(
@@ -117,7 +130,7 @@ def main() -> None:
                 num_sample_generations=0,
                 **SETTINGS,
             ),
-            processing_class=tokenizer,
+            processing_class=_tokenizer(),
             model=policy,
             ref_model=reference,
             reward_model=reward,
@@ -125,28 +138,22 @@ def main() -> None:
             train_dataset=Dataset.from_dict({"input_ids": ROWS}),
             eval_dataset=Dataset.from_dict({"input_ids": PROMPTS}),
         )
-        logged: list = []
         trainer.log = lambda metrics, *_: logged.append(dict(metrics))
         trainer.train()
-    (advantages, mask), _, whitened = seen["masked_whiten"][0]
-    ids = seen["batch_generation"][0][2][0]
+    (advantages, mask), whitened = seen["masked_whiten"][0]
+    numbers = {
+        "query_responses": seen["batch_generation"][0][1][0].tolist(),
+        "values": seen["get_reward"][0][1][0][:, 2:-1, 0].tolist(),
+        "scores": seen["get_reward"][1][1][1].tolist(),
+        "advantages": advantages.tolist(),
+        "mask": mask.int().tolist(),
+        "whitened": whitened.tolist(),
+        "metrics": {name: float(number) for name, number in logged[0].items()},
+        "policy": _digest(policy),
+        "value": _digest(value),
+    }
     GOLDEN.parent.mkdir(exist_ok=True)
-    GOLDEN.write_text(
-        json.dumps(
-            {
-                "trl": __import__("trl").__version__,
-                "query_responses": ids.tolist(),
-                "scores": seen["get_reward"][1][2][1].tolist(),
-                "values": seen["get_reward"][0][2][0][:, 2:-1, 0].tolist(),
-                "advantages": advantages.tolist(),
-                "mask": mask.int().tolist(),
-                "whitened": whitened.tolist(),
-                "metrics": {k: float(v) for k, v in logged[0].items()},
-                "policy": _digest(policy),
-                "value": _digest(value),
-            }
-        )
-    )
+    GOLDEN.write_text(json.dumps(numbers), encoding="utf-8")
 
 
 def _digest(model: torch.nn.Module) -> list[list[float]]:
