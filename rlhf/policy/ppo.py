@@ -174,7 +174,7 @@ class PPOTrainer(QuietTrainer):
         args = self.config
         end = args.stop_token_id
         if end is None:
-            end = tokenizer.eos_token_id  # type: ignore[assignment]
+            end = tokenizer.eos_token_id
         if not isinstance(end, int):
             raise ValueError(
                 "the tokenizer has no EOS, so no response could end: give stop_token_id"
@@ -222,8 +222,9 @@ class PPOTrainer(QuietTrainer):
             self.rollouts,
             self.config.seed,
         )
+        prompts: Any = self.prompts
         return torch.utils.data.DataLoader(
-            self.prompts,
+            prompts,
             batch_sampler=batches,
             collate_fn=list,
         )

@@ -67,7 +67,8 @@ def test_a_script_of_trls_documentation_runs(tmp_path: Path, folders: tuple[str,
         "--response_length 6 --local_rollout_forward_batch_size 4 --missing_eos_penalty 1.0 "
         "--num_sample_generations 1 --report_to none --use_cpu --save_strategy no"
     )
-    (training_args,) = HfArgumentParser([PPOConfig]).parse_args_into_dataclasses(line.split())
+    kinds: Any = [PPOConfig]
+    (training_args,) = HfArgumentParser(kinds).parse_args_into_dataclasses(line.split())
     tokenizer_ = AutoTokenizer.from_pretrained(sft, padding_side="left")
     value_model = AutoModelForSequenceClassification.from_pretrained(
         training_args.reward_model_path, num_labels=1
@@ -384,7 +385,7 @@ def test_models_that_cannot_serve_are_refused(tmp_path: Path) -> None:
     small = reward_model(40, dtype=torch.float32)
     refused(tmp_path, "knows 40 tokens and the tokenizer 300", reward_model=small)
     capped = policy(300, dtype=torch.float32)
-    capped.config.final_logit_softcapping = 30.0  # type: ignore[attr-defined]
+    capped.config.final_logit_softcapping = 30.0
     refused(tmp_path, "changes its logits after the output layer", model=capped)
 
 

@@ -99,7 +99,8 @@ def test_reward_functions_that_cannot_serve_are_refused() -> None:
     wrong = FunctionRewards(lambda prompts, responses: [1.0], tokenizer())
     with pytest.raises(ValueError, match="gave 1 numbers for 2 responses"):
         wrong.score([(5,), (6,)], [(7,), (8,)])
-    assert reward_function("math:fsum") == math.fsum
+    found: Any = reward_function("math:fsum")
+    assert found is math.fsum
     for name, says in (
         ("math", "write package.module:function"),
         ("math:nothing", "cannot import the reward function"),

@@ -249,10 +249,12 @@ def test_the_gradient_is_that_of_the_token_mean(tmp_path: Path) -> None:
 def test_reference_and_reward_model_stay_as_they_were(tmp_path: Path) -> None:
     trainer = trainer_in(tmp_path)
     start = parameters(trainer.model)  # type: ignore[arg-type]
-    frozen = [parameters(m) for m in (trainer.ref_model, trainer.roller.rewards.model)]
+    judge: Any = trainer.roller.rewards
+    models: Any = (trainer.ref_model, judge.model)
+    frozen = [parameters(model) for model in models]
     run(trainer)
-    assert torch.equal(parameters(trainer.ref_model), frozen[0])
-    assert torch.equal(parameters(trainer.roller.rewards.model), frozen[1])
+    for model, before in zip(models, frozen, strict=True):
+        assert torch.equal(parameters(model), before)
     assert not torch.equal(parameters(trainer.model), start)  # type: ignore[arg-type]
 
 

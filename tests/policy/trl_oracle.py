@@ -44,6 +44,19 @@ SETTINGS: Json = {
     "max_grad_norm": 0.0,
     "seed": 3,
 }
+SHAPE: Json = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "pad_token_id": PAD,
+    "eos_token_id": EOS,
+    "bos_token_id": None,
+    "num_labels": 1,
+}
 PROMPTS = [[5, 9, 11], [6, 7, 8], [12, 13, 4], [21, 3, 30], [33, 2, 9], [8, 8, 17], [25, 6, 3]]
 PROMPTS = [*PROMPTS, [14, 39, 22]]
 # Twice as many rows as a rollout takes: in the last of a pass TRL forgets to accumulate gradients.
@@ -70,20 +83,7 @@ def oracle_models() -> list[Any]:
         (LlamaForSequenceClassification, 0.6),
         (LlamaForSequenceClassification, 0.9),
     ):
-        config = LlamaConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            max_position_embeddings=64,
-            pad_token_id=PAD,
-            eos_token_id=EOS,
-            bos_token_id=None,
-            num_labels=1,
-        )
-        model: Any = kind(config)
+        model: Any = kind(LlamaConfig(**SHAPE))
         planted(model, phase)
         made.append(model.eval())
     return made
