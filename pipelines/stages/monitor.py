@@ -4,7 +4,6 @@ never climbs and by which its checkpoint is chosen.
 
 from pipelines.artifacts import model_of, read_ranked_of
 from pipelines.config import RunConfig
-from pipelines.ranked import tokenise_ranked
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json, seed_from
 
@@ -27,6 +26,7 @@ def settings(config: RunConfig) -> Json:
 
 def run(work: Work) -> Json:
     """Writes the monitor, trained as the reward model is."""
+    from pipelines.ranked import tokenise_ranked
     from pipelines.stages.reward import BATCH, DEFAULTS
     from rlhf.models.loading import load_tokenizer, pad_token_id
     from rlhf.models.training import trainer_settings
