@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from pipelines.artifacts import RankedRow, model_of
 from pipelines.labelers import LABELERS, read_labeler_weights_of
 from pipelines.ranked import tokenise_ranked
-from pipelines.reward_training import train_on
+from pipelines.reward_training import rankings_to_climb, train_on
 from pipelines.stage import Work
 from rlhf.data.jsonl import read_json, write_json
 from rlhf.data.records import Split
@@ -66,7 +66,7 @@ class Candidate:
         weights = read_labeler_weights_of(_who_weighed(work))
         made = {
             split: tokenise_ranked(
-                held,
+                rankings_to_climb(work.config, held) if split == "train" else held,
                 tokenizer,
                 model.max_tokens,
                 ties=ties,

@@ -225,10 +225,30 @@ class DPOSection(TrainedSection):
 class PPOSection(TrainedSection):
     """PPO against the reward model; against one that is not certified to be fit for RL only with
     `allow_unfit_reward`.
+
+    `memory`: a value model of its own, a value head on the policy (`shared`), or `adapters` for all
+    on one frozen base (with `model.lora`). `reward` names a function of yours that scores texts
+    (`package.module:function`), added to the reward model, or with `reward_alone` in its place.
+    `monitor` trains a second reward model on a fifth of the ranked train prompts, which the first
+    then does not see: it chooses the checkpoint. `held_out_prompts` of the validation split are
+    answered `num_sample_generations` times while PPO trains.
     """
 
     enabled: bool = True
     allow_unfit_reward: bool = False
+    memory: Literal["separate", "shared", "adapters"] = "separate"
+    reward: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
+    reward_alone: bool = False
+    monitor: bool = False
+    held_out_prompts: int = Field(default=32, ge=0)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.reward_alone and self.reward is None:
+            raise ValueError("reward_alone needs the function that stands alone: set reward")
+        if self.monitor and self.held_out_prompts == 0:
+            raise ValueError("a monitor needs prompts to look at: set held_out_prompts")
+        return self
 
 
 class RLOOSection(TrainedSection):
@@ -311,6 +331,8 @@ class RunConfig(Section):
             raise ValueError("labelers: imported and label.campaign go together")
         if self.labelers == "imported" and (self.label.store is None or self.model.path is None):
             raise ValueError("labelers: imported needs label.store and model.path")
+        if self.ppo.memory == "adapters" and self.model.lora is None:
+            raise ValueError("ppo.memory: adapters needs model.lora: set it, or choose separate")
         trained = (self.dpo, self.ppo, self.rloo, self.rejection)
         if not any(section.enabled for section in trained):
             raise ValueError(

@@ -1,12 +1,13 @@
 """How a run trains a reward model on ranked prompts: on all of them, or on a part."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.artifacts import model_of
+from pipelines.artifacts import RankedRow, model_of
+from pipelines.config import RunConfig
 from pipelines.stage import Work
-from rlhf.data.identity import Json
+from rlhf.data.identity import Json, seed_from
 
 if TYPE_CHECKING:
     from rlhf.reward.rankings import RankedPrompt
@@ -17,6 +18,20 @@ DEFAULTS: Json = {"num_train_epochs": 1, "adam_epsilon": 1e-5}
 BATCH: Json = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 8}
 
 
+MONITOR_SHARE = 5  # one ranked train prompt in five, where PPO has a monitor
+
+
+def is_monitors(config: RunConfig, prompt_id: str) -> bool:
+    """Whether a train prompt's rankings go to the monitor, and so not to the reward model."""
+    watched = config.ppo.enabled and config.ppo.monitor
+    return watched and seed_from("monitor", config.seed, prompt_id) % MONITOR_SHARE == 0
+
+
+def rankings_to_climb(config: RunConfig, rows: Iterable[RankedRow]) -> list[RankedRow]:
+    """The ranked train prompts that the reward model learns from."""
+    return [row for row in rows if not is_monitors(config, row.prompt.id)]
+
+
 def train_on(
     work: Work,
     train: "Sequence[RankedPrompt]",
@@ -24,6 +39,7 @@ def train_on(
     folder: Path,
     *,
     references: "Sequence[RankedPrompt] | None" = None,
+    seed_name: str = "reward",
     steps_before: int = 0,
     log: Callable[[Json], None],
     progress: Callable[[int, int], None],
@@ -40,7 +56,7 @@ def train_on(
 
     model, reward = work.config.model, work.config.reward
     set_by = [(one.prompt, answer) for one in references or train for answer in one.responses]
-    ensemble, seed = reward.of_members(), work.seed("reward")
+    ensemble, seed = reward.of_members(), work.seed(seed_name)
     whole = ensemble.kind == "seeds"
     done = steps_before
 

@@ -8,6 +8,17 @@ from pipelines.fitness import fitness_for_rl
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 
+# Where TRL's defaults are not what decides whether it works: the policy is judged at temperature 1,
+# and a response that does not end costs one standard deviation of the reward.
+DEFAULTS: Json = {
+    "save_steps": 10,
+    "total_episodes": 2048,
+    "response_length": 64,
+    "temperature": 1.0,
+    "missing_eos_penalty": 1.0,
+    "num_sample_generations": 5,
+}
+
 
 def settings(config: RunConfig) -> Json:
     return {
@@ -18,7 +29,8 @@ def settings(config: RunConfig) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes the PPO policy, and the value model beside it.
+    """Writes the PPO policy, and beside it what gives the values, and what was seen on held-out
+    prompts.
 
     Raises UnfitRewardError where the reward model is not certified to be fit for RL, unless the
     config allows that.
@@ -27,44 +39,52 @@ def run(work: Work) -> Json:
     from rlhf.models.conversation import fit_prompt, prompt_ids
     from rlhf.models.loading import load_tokenizer
     from rlhf.models.training import trainer_settings
-    from rlhf.policy.ppo import PPOConfig, train_ppo
+    from rlhf.policy.ppo_config import PPOConfig
+    from rlhf.policy.ppo_training import train_ppo
+    from rlhf.policy.rewards import reward_function
     from rlhf.policy.rollout import PromptIds
 
-    model = work.config.model
+    model, ppo = work.config.model, work.config.ppo
     arguments = trainer_settings(
-        work.config.ppo.trainer,
+        ppo.trainer,
         folder=work.folder,
         seed=work.seed("ppo"),
         dtype=model.dtype,
-        defaults={"save_steps": 10},
+        defaults=DEFAULTS,
     )
     room = model.max_tokens - PPOConfig(**arguments).response_length
     tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
-    prompts = [
-        PromptIds(prompt.id, tuple(fit_prompt(prompt_ids(tokenizer, prompt.messages), room)[0]))
-        for prompt in read_prompts_of(work.inputs["prompts"])
-        if prompt.split == "train"
-    ]
-    last = train_ppo(
+    prompts: dict[str, list[PromptIds]] = {}
+    for prompt in read_prompts_of(work.inputs["prompts"]):
+        ids = tuple(fit_prompt(prompt_ids(tokenizer, prompt.messages), room)[0])
+        prompts.setdefault(prompt.split or "", []).append(PromptIds(prompt.id, ids))
+    last, watch = train_ppo(
         model_of(work.inputs["sft"]),
         model_of(work.inputs["reward"]),
-        prompts,
+        prompts["train"],
         model_of(work.folder),
         arguments,
         dtype=model.dtype,
         lora=model.lora,
         log=work.log,
         progress=work.progress,
+        memory=ppo.memory,
+        function=None if ppo.reward is None else reward_function(ppo.reward),
+        function_alone=ppo.reward_alone,
+        held_out=prompts.get("validation", [])[: ppo.held_out_prompts],
+        monitor=model_of(work.inputs["monitor"]) if "monitor" in work.inputs else None,
     )
-    figures = {n: value for n, value in last.items() if n.startswith(("objective/", "val/"))}
-    return figures | fitness
+    if watch.samples:
+        work.table("samples", watch.samples)
+    found = {k: v for k, v in last.items() if k.startswith(("objective/", "val/"))}
+    return {**found, "held_out": watch.best, "alarms": watch.alarms(), **fitness}
 
 
 STAGE = Stage(
     "ppo",
     "Align with PPO",
-    ("prompts", "sft", "reward", "certify"),
-    1,
+    ("prompts", "sft", "reward", "certify", "monitor"),
+    2,
     settings,
     run,
     enabled=lambda config: config.ppo.enabled,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.artifacts import RankedRow, model_of, read_ranked_of
 from pipelines.config import RunConfig
 from pipelines.labelers import read_held_out_of, read_labeler_weights_of, write_labelers
-from pipelines.reward_training import train_on
+from pipelines.reward_training import rankings_to_climb, train_on
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_jsonl
@@ -30,6 +30,7 @@ def settings(config: RunConfig) -> Json:
         "reward": config.reward.model_dump(),
         "model": config.model.model_dump(exclude={"path", "chat_template"}),
         "seed": config.seed,
+        **({"monitor": True} if config.ppo.enabled and config.ppo.monitor else {}),
     }
 
 
@@ -75,12 +76,14 @@ def _tokenised(
     tokenizer: "PreTrainedTokenizerBase",
     weights: Mapping[str, float],
 ) -> "Data":
-    """Ranked prompts of every split. On the test split everybody counts alike."""
+    """Ranked prompts of every split, without the monitor's. On the test split everybody counts
+    alike.
+    """
     from pipelines.ranked import tokenise_ranked
 
     return {
         split: tokenise_ranked(
-            held,
+            rankings_to_climb(config, held) if split == "train" else held,
             tokenizer,
             config.model.max_tokens,
             ties=config.reward.objective().ties,

@@ -56,7 +56,7 @@ def eos_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
 def load_policy(source: str | Path, dtype: str = "float32") -> PreTrainedModel:
     """A causal language model, dropout off."""
     model: PreTrainedModel = _load(AutoModelForCausalLM, source, "model", dtype=DTYPES[dtype])
-    return _without_dropout(model)
+    return without_dropout(model)
 
 
 def load_scorer(source: str | Path, pad_token_id: int, dtype: str = "float32") -> PreTrainedModel:
@@ -70,7 +70,7 @@ def load_scorer(source: str | Path, pad_token_id: int, dtype: str = "float32") -
             AutoModelForSequenceClassification, source, "model", dtype=DTYPES[dtype], num_labels=1
         )
     model.config.pad_token_id = pad_token_id
-    return _without_dropout(model)
+    return without_dropout(model)
 
 
 def _load_adapted_scorer(folder: Path, dtype: str) -> PreTrainedModel:
@@ -155,7 +155,8 @@ def pad_apart_from_eos(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
         tokenizer.pad_token = str(tokenizer.convert_ids_to_tokens(min(others)))
 
 
-def _without_dropout(model: PreTrainedModel) -> PreTrainedModel:
+def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with every dropout at 0."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0

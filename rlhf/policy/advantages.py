@@ -22,6 +22,25 @@ def masked_whiten(
     return torch.where(mask.bool(), whitened if shift_mean else whitened + mean, 0.0)
 
 
+def shaped_scores(
+    scores: torch.Tensor,
+    finished: torch.Tensor,
+    tokens: torch.Tensor,
+    *,
+    reward_clip: float | None,
+    missing_eos_penalty: float,
+    length_penalty: float,
+) -> torch.Tensor:
+    """Scores (B,) of normalised rewards, clipped to `reward_clip`, less `missing_eos_penalty` where
+    `finished` (B,) is 0, less `length_penalty` for each of the `tokens` (B,).
+
+    The clip bounds what the reward model says and not the penalties, which must stay felt.
+    """
+    if reward_clip is not None:
+        scores = scores.clamp(-reward_clip, reward_clip)
+    return scores - missing_eos_penalty * (1 - finished) - length_penalty * tokens
+
+
 def token_rewards(
     scores: torch.Tensor, kl: torch.Tensor, mask: torch.Tensor, kl_coef: float
 ) -> torch.Tensor:
@@ -59,17 +78,6 @@ def gae(
     return advantages, advantages + values
 
 
-def kl_k1(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """log pi - log ref: unbiased, may be negative. Schulman (2020), Approximating KL divergence."""
-    return logprobs - reference
-
-
-def kl_k3(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """(r - 1) - log r with r = ref / pi: unbiased, never negative. Schulman (2020)."""
-    log_ratio = reference - logprobs
-    return torch.expm1(log_ratio) - log_ratio
-
-
 def policy_loss(
     logprobs: torch.Tensor,
     old_logprobs: torch.Tensor,
@@ -93,9 +101,10 @@ def value_loss(
     old_values: torch.Tensor,
     returns: torch.Tensor,
     cliprange: float,
-) -> torch.Tensor:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Half the squared error, per token (B, T), the larger of plain and clipped around the old
-    value.
+    value; and where the clipped one is the larger (B, T).
     """
-    clipped = old_values + (values - old_values).clamp(-cliprange, cliprange)
-    return 0.5 * torch.maximum((values - returns) ** 2, (clipped - returns) ** 2)
+    near = old_values + (values - old_values).clamp(-cliprange, cliprange)
+    plain, clipped = (values - returns) ** 2, (near - returns) ** 2
+    return 0.5 * torch.maximum(plain, clipped), clipped > plain

@@ -6,190 +6,242 @@ brings clipping, schedules, logging and checkpoints. Stiennon et al. (2020); Ouy
 appendix C.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import functools
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedTokenizerBase
+from transformers.trainer_callback import ProgressCallback
 
-from rlhf.data.identity import Json, seed_from
-from rlhf.models.batching import response_logprobs
+from rlhf.data.identity import Json
+from rlhf.data.jsonl import write_jsonl
 from rlhf.models.generation import Sampling
-from rlhf.models.loading import (
-    add_adapters,
-    load_policy,
-    load_scorer,
-    load_tokenizer,
-    pad_token_id,
-    save_whole,
-)
-from rlhf.models.lora import LoraSettings
-from rlhf.models.training import QuietTrainer, fit
-from rlhf.policy.advantages import kl_k3, masked_mean, policy_loss, value_loss
-from rlhf.policy.rollout import PromptIds, Roller, Rollout, state_values
-from rlhf.reward.scorer import Scorer
+from rlhf.models.loading import without_dropout
+from rlhf.models.training import QuietTrainer
+from rlhf.policy.held_out import HeldOut, Watch, evaluate
+from rlhf.policy.kl import KLController
+from rlhf.policy.memory import explain_out_of_memory, is_out_of_memory
+from rlhf.policy.phases import Clock, peak_megabytes
+from rlhf.policy.ppo_batches import RolloutBatches, check_prompts, mini_batch, prompts_from
+from rlhf.policy.ppo_config import COMPUTED, PPOConfig
+from rlhf.policy.ppo_loss import ppo_loss, update_numbers
+from rlhf.policy.ppo_models import load_trained_state, trained_state
+from rlhf.policy.ppo_setup import frozen_models, models_of, reference_of
+from rlhf.policy.preemption import Preempted, Savings
+from rlhf.policy.processes import Processes
+from rlhf.policy.ptx import PtxRows, ptx_batch, ptx_loss
+from rlhf.policy.rewards import RewardFunction, Rewards, rewards_of
+from rlhf.policy.rollout import Roller, Rollout, Shaping, rollout_numbers, shape, what_is_wrong
 
 WEIGHTS = "policy_and_value.pt"
+STATE = "ppo_state.json"
+SAMPLES = "samples.jsonl"
+BEST = "best.pt"
+__all__ = ["PPOConfig", "PPOTrainer"]
+
+log = logging.getLogger(__name__)
 
 
-@dataclass
-class PPOConfig(TrainingArguments):
-    """Arguments of PPO, by the names they had in TRL.
+class Averages:
+    """Means of what was noted since the last report."""
 
-    A rollout holds `per_device_train_batch_size * gradient_accumulation_steps` episodes; it is
-    consumed in `num_mini_batches` optimizer steps per epoch, each in forward passes of
-    `per_device_train_batch_size`. `total_episodes` sets the length of the training; `save_steps`
-    and `logging_steps` count rollouts.
-    """
+    def __init__(self) -> None:
+        self.noted: dict[str, list[float]] = {}
 
-    total_episodes: int = field(default=2048, metadata={"help": "Responses to sample in all."})
-    num_ppo_epochs: int = field(default=4, metadata={"help": "Passes over each rollout."})
-    num_mini_batches: int = field(default=1, metadata={"help": "Optimizer steps per pass."})
-    response_length: int = field(default=64, metadata={"help": "Longest response, in tokens."})
-    temperature: float = field(default=1.0, metadata={"help": "Of sampling and of the loss."})
-    kl_coef: float = field(default=0.05, metadata={"help": "Weight of the per-token KL (k1)."})
-    cliprange: float = field(default=0.2, metadata={"help": "Clip of the policy ratio."})
-    cliprange_value: float = field(default=0.2, metadata={"help": "Clip of the value change."})
-    vf_coef: float = field(default=0.1, metadata={"help": "Weight of the value loss."})
-    gamma: float = field(default=1.0, metadata={"help": "Discount."})
-    lam: float = field(default=0.95, metadata={"help": "Lambda of GAE."})
-    missing_eos_penalty: float = field(
-        default=1.0, metadata={"help": "Taken off the score of a response that does not end."}
-    )
+    def note(self, numbers: Mapping[str, float]) -> None:
+        """Adds one value of each number."""
+        for name, value in numbers.items():
+            self.noted.setdefault(name, []).append(float(value))
 
-    def __post_init__(self) -> None:
-        super().__post_init__()  # type: ignore[no-untyped-call]
-        for name in (
-            "num_ppo_epochs",
-            "response_length",
-            "temperature",
-            "per_device_train_batch_size",
-        ):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("gamma", "lam"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
-        if self.kl_coef < 0:
-            raise ValueError(f"kl_coef must not be negative, got {self.kl_coef}")
-        self.rollout_size = self.per_device_train_batch_size * self.gradient_accumulation_steps
-        if self.num_mini_batches < 1 or self.rollout_size % self.num_mini_batches:
-            raise ValueError(
-                f"a rollout of {self.rollout_size} episodes (per_device_train_batch_size * "
-                f"gradient_accumulation_steps) does not divide into {self.num_mini_batches} "
-                "mini-batches"
-            )
-        if self.total_episodes < self.rollout_size:
-            raise ValueError(
-                f"total_episodes is {self.total_episodes}, less than one rollout of "
-                f"{self.rollout_size}"
-            )
-
-
-class PolicyAndValue(torch.nn.Module):
-    """The two models that PPO trains, under one optimizer."""
-
-    def __init__(self, policy: Any, value_model: Any) -> None:
-        super().__init__()
-        self.policy = policy
-        self.value_model = value_model
-
-
-class RolloutBatches(torch.utils.data.Sampler[list[int]]):
-    """Batches of prompt indices: each is repeated for every update on its rollout; every pass is
-    shuffled anew.
-    """
-
-    def __init__(self, count: int, size: int, repeats: int, rollouts: int, seed: int) -> None:
-        self.count, self.size, self.repeats, self.rollouts = count, size, repeats, rollouts
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return self.rollouts * self.repeats
-
-    def __iter__(self) -> Iterator[list[int]]:
-        waiting: list[int] = []
-        epoch = 0
-        for _ in range(self.rollouts):
-            while len(waiting) < self.size:
-                generator = torch.Generator().manual_seed(seed_from("prompts", self.seed, epoch))
-                waiting += torch.randperm(self.count, generator=generator).tolist()
-                epoch += 1
-            batch, waiting = waiting[: self.size], waiting[self.size :]
-            for _ in range(self.repeats):
-                yield batch
+    def taken(self) -> dict[str, float]:
+        """The means; the next ones start anew."""
+        found = {name: sum(values) / len(values) for name, values in self.noted.items()}
+        self.noted = {}
+        return found
 
 
 class PPOTrainer(QuietTrainer):
-    """PPO with a separate value model that starts as a copy of the reward model."""
+    """PPO with the arguments of TRL 1.12's `PPOTrainer`, and some of ours.
+
+    `reward_model`: a classifier, or anything with `score(prompts, responses)` on token ids;
+    `reward_function(prompts, responses)` on texts is added to it, or stands alone.
+    `value_model`: a classifier that scores every token; None puts a value head on the policy.
+    `model` may be an `ActorCritic` that brings its values along. `ref_model` None: the policy
+    without its adapters, or a frozen copy of it. `held_out` (or `eval_dataset`) are prompts to
+    evaluate on, `num_sample_generations` times over the training.
+    """
 
     def __init__(
         self,
-        *,
         args: PPOConfig,
         processing_class: PreTrainedTokenizerBase,
-        model: Any,
-        value_model: Any,
-        ref_model: PreTrainedModel,
-        scorer: Scorer,
-        train_dataset: Sequence[PromptIds],
+        model: Any = None,
+        ref_model: Any = None,
+        reward_model: Any = None,
+        train_dataset: Any = None,
+        value_model: Any = None,
+        data_collator: Any = None,
+        eval_dataset: Any = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        callbacks: list[Any] | None = None,
+        peft_config: Any = None,
+        *,
+        reward_function: RewardFunction | None = None,
+        reward_processing_class: PreTrainedTokenizerBase | None = None,
+        ptx_dataset: PtxRows | None = None,
+        held_out: HeldOut | None = None,
     ) -> None:
+        if train_dataset is None:
+            raise ValueError("train_dataset is missing: give the prompts to train on")
+        if (args.ptx_coef > 0) != bool(ptx_dataset):
+            raise ValueError("ptx_coef and ptx_dataset go together: give both or neither")
         self.config = args
-        self.updates_per_rollout = args.num_ppo_epochs * args.num_mini_batches
-        self.rollouts = args.total_episodes // args.rollout_size
-        # The Trainer counts optimizer steps, one a mini-batch; micro-batches are made in
-        # training_step.
-        inner = replace(
-            args,
-            max_steps=self.rollouts * self.updates_per_rollout,
-            gradient_accumulation_steps=1,
-            per_device_train_batch_size=args.rollout_size,
-            save_steps=max(1, int(args.save_steps)) * self.updates_per_rollout,
-            logging_steps=self.updates_per_rollout,
-            logging_first_step=False,
-            remove_unused_columns=False,
+        self.ptx_dataset = ptx_dataset
+        self.prompts = prompts_from(
+            train_dataset,
+            processing_class,
+            collator=data_collator,
+            processes=args.dataset_num_proc,
         )
-        self.ref_model = ref_model.eval().requires_grad_(False)
-        self.roller = Roller(
-            tokenizer=processing_class,
+        if held_out is None and eval_dataset is not None:
+            asked = prompts_from(eval_dataset, processing_class, collator=data_collator)
+            held_out = HeldOut(asked)
+        self.held_out = held_out
+        self.tokenizer_of_policy = processing_class
+        models, reward_model = models_of(
+            args, processing_class, model, value_model, reward_model, reward_function, peft_config
+        )
+        self.ref_model = reference_of(models, ref_model)
+        settings = models.policy.config.get_text_config()
+        context = getattr(settings, "max_position_embeddings", None)
+        check_prompts(self.prompts, args.response_length, context)
+        self.rollouts = args.rollouts(len(self.prompts))
+        self.updates_per_rollout = args.num_ppo_epochs * args.num_mini_batches
+        super().__init__(
+            model=models,
+            args=self._inner(args),
+            train_dataset=self.prompts,
+            data_collator=list,
+            callbacks=callbacks,
+            optimizers=optimizers,
+        )
+        if not args.disable_tqdm:
+            self.add_callback(ProgressCallback)
+        self.processes = Processes(self.args.world_size, self.args.process_index)
+        # The processes sum their gradients themselves (`training_step`): DDP would need one
+        # forward and one backward a step.
+        self.accelerator.prepare_model = functools.partial(
+            self.accelerator.prepare_model, evaluation_mode=True
+        )
+        rewards = rewards_of(
+            reward_model, reward_function, processing_class, reward_processing_class
+        )
+        for frozen in frozen_models(self.ref_model, rewards, models):
+            without_dropout(frozen).eval().requires_grad_(False).to(self.args.device)
+        self.roller = self._roller(processing_class, rewards)
+        self.controller = KLController(args.kl_coef, args.kl_target, args.kl_horizon)
+        self.watch = Watch()
+        self.savings = Savings(args.save_minutes, self.updates_per_rollout, self.processes)
+        self.add_callback(self.savings)
+        self.averages = Averages()
+        self._rollout: Rollout | None = None
+        self._ended = False
+        self._started = (time.monotonic(), 0)
+
+    def _inner(self, args: PPOConfig) -> PPOConfig:
+        """What the Trainer is told: it counts optimizer steps, one a mini-batch; micro-batches are
+        made in `training_step`.
+        """
+        changes: Json = {
+            "max_steps": self.rollouts * self.updates_per_rollout,
+            "gradient_accumulation_steps": 1,
+            "per_device_train_batch_size": args.local_batch_size,
+            "save_steps": max(1, int(args.save_steps)) * self.updates_per_rollout,
+            "logging_steps": max(1, int(args.logging_steps)) * self.updates_per_rollout,
+            "logging_first_step": False,
+            "remove_unused_columns": False,
+            **dict.fromkeys(COMPUTED),
+        }
+        return replace(args, **changes)
+
+    def _roller(self, tokenizer: PreTrainedTokenizerBase, rewards: Rewards) -> Roller:
+        args = self.config
+        end = args.stop_token_id
+        if end is None:
+            end = tokenizer.eos_token_id
+        if not isinstance(end, int):
+            raise ValueError(
+                "the tokenizer has no EOS, so no response could end: give stop_token_id"
+            )
+        pad = tokenizer.pad_token_id
+        return Roller(
+            rewards=rewards,
             reference=self.ref_model,
-            scorer=scorer,
             sampling=Sampling(args.response_length, args.temperature),
             seed=args.seed,
-            kl_coef=args.kl_coef,
+            eos_token_id=end,
+            pad_token_id=pad if isinstance(pad, int) else end,
+            batch_size=args.local_rollout_forward_batch_size,
+            processes=self.processes,
+            clock=Clock(),
+            autocast=self.accelerator.autocast,
+        )
+
+    @property
+    def trained(self) -> Any:
+        """Policy and values, as `ppo_models` puts them together."""
+        return self.accelerator.unwrap_model(self.model)
+
+    def shaping(self) -> Shaping:
+        """How scores become advantages in the rollout that comes next."""
+        args = self.config
+        return Shaping(
+            kl_coef=self.controller.coef,
             gamma=args.gamma,
             lam=args.lam,
-            missing_eos_penalty=args.missing_eos_penalty,
+            kl_estimator=args.kl_estimator,
+            reward_clip=args.reward_clip,
+            missing_eos_penalty=args.missing_eos_penalty or 0.0,
+            length_penalty=args.length_penalty,
+            whiten_rewards=args.whiten_rewards,
+            whiten_advantages=args.whiten_advantages,
         )
-        super().__init__(
-            model=PolicyAndValue(model, value_model),
-            args=inner,
-            train_dataset=train_dataset,
-            data_collator=list,
-        )
-        if self.args.world_size > 1:
-            raise ValueError(
-                f"PPO runs in one process, and there are {self.args.world_size}: start it without "
-                "torchrun or accelerate launch"
-            )
-        for frozen in (self.ref_model, scorer.model):
-            frozen.to(self.args.device)
-        self._rollout: Rollout | None = None
-        self._numbers: dict[str, list[float]] = {}
 
     def get_train_dataloader(self) -> Any:
-        dataset: Any = self.train_dataset
+        """Every process gets every batch whole and takes its part of the prompts in it."""
         batches = RolloutBatches(
-            len(dataset),
+            len(self.prompts),
             self.config.rollout_size,
             self.updates_per_rollout,
             self.rollouts,
             self.config.seed,
         )
-        loader: Any = torch.utils.data.DataLoader(dataset, batch_sampler=batches, collate_fn=list)
-        return self.accelerator.prepare(loader)
+        prompts: Any = self.prompts
+        return torch.utils.data.DataLoader(
+            prompts,
+            batch_sampler=batches,
+            collate_fn=list,
+        )
+
+    def train(self, *arguments: Any, **named: Any) -> Any:
+        """Trains to the end; after SIGTERM to the end of the rollout, and then ends the process
+        with code 143 and a checkpoint.
+        """
+        self.processes.start_alike(self.trained)
+        with self.savings.watching():
+            found = super().train(*arguments, **named)
+        if self.savings.stopped:
+            raise Preempted(self.state.global_step, str(self.args.output_dir))
+        if self.held_out is not None and self.config.num_sample_generations > 0:
+            self._evaluate_policy(self.rollouts)
+            self.log({})
+        return found
 
     def training_step(
         self,
@@ -203,126 +255,188 @@ class PPOTrainer(QuietTrainer):
         model.train()
         number, update = divmod(self.state.global_step, self.updates_per_rollout)
         inner = self.accelerator.unwrap_model(model)
-        if update == 0 or self._rollout is None:
-            self._rollout = self.roller.roll(inner.policy, inner.value_model, inputs, number)
-            self._note(_rollout_numbers(self._rollout))
-        chosen = self._mini_batch(number, update, len(inputs))
-        tokens = self._rollout.rows.response_mask[chosen].sum()
-        total = torch.zeros((), device=self.args.device)
-        lengths = self._rollout.rows.attention_mask.sum(1)[chosen]
-        in_order = chosen[lengths.sort(stable=True).indices]
-        for micro in in_order.split(self.config.per_device_train_batch_size):
-            loss = self._loss(inner, self._rollout[micro].trimmed(), tokens)
+        try:
+            if update == 0 or self._rollout is None:
+                self._begin(inner, inputs, number)
+            if self._ended:
+                self.averages.note({"policy/updates_skipped": 1.0})
+                return torch.zeros((), device=self.args.device)
+            with self.roller.clock("update"):
+                return self._update(inner, number, update)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            longest = max(len(one.ids) for one in inputs) + self.config.response_length
+            raise explain_out_of_memory(self.config, inner, longest) from error
+
+    def _begin(self, model: Any, prompts: Sequence[Any], number: int) -> None:
+        """Makes rollout `number`; before it, evaluates on held-out prompts where that is due."""
+        if self._evaluation_due(number):
+            self._evaluate_policy(number)
+        self._ended = False
+        shaping = self.shaping()
+        self._rollout = rollout = shape(self.roller.roll(model, prompts, number), shaping)
+        self._check(rollout, number)
+        numbers = rollout_numbers(rollout, shaping.kl_coef, self.roller.eos_token_id)
+        self.averages.note(numbers)
+        self.controller.update(numbers["objective/kl_k1"], len(prompts))
+
+    def _check(self, rollout: Rollout, number: int) -> None:
+        """Stops on what no update may see. The weights are still those of the end of the last
+        rollout, so they are saved first.
+        """
+        wrong = what_is_wrong(rollout, self.config.kl_limit)
+        if wrong is None:
+            return
+        where = ""
+        if number > 0:
+            self._save_checkpoint(self.model, trial=None)  # type: ignore[arg-type]
+            self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+            where = f"; the weights before it are saved in checkpoint-{self.state.global_step}"
+        raise FloatingPointError(f"rollout {number}: {wrong}{where}")
+
+    def _update(self, model: Any, number: int, update: int) -> torch.Tensor:
+        assert self._rollout is not None
+        rollout, config = self._rollout, self.config
+        epoch, part = divmod(update, config.num_mini_batches)
+        chosen = mini_batch(
+            config.seed, number, epoch, part, config.num_mini_batches, config.rollout_size
+        ).to(self.args.device)
+        tokens = rollout.rows.response_mask[chosen].sum()
+        lengths = rollout.rows.attention_mask.sum(1)[chosen]
+        in_order = self.processes.share(chosen[lengths.sort(stable=True).indices])
+        total: Any = 0.0
+        sums: Any = 0.0
+        for micro in in_order.split(config.per_device_train_batch_size):
+            loss, found = self._loss(model, rollout[micro].trimmed(), tokens)
             self.accelerator.backward(loss)
-            total += loss.detach()
-        return total
+            total = total + loss.detach()
+            sums = sums + found
+        if self.ptx_dataset:
+            total = total + self._ptx(model, len(chosen))
+        self.processes.sum_gradients(model)
+        total = self.processes.summed(total)
+        numbers = update_numbers(self.processes.summed(sums), float(tokens))
+        self.averages.note({**numbers, "policy/updates_skipped": 0.0})
+        if config.target_kl is not None and numbers["policy/kl_k3"] > config.target_kl:
+            # Without gradients the optimizer leaves the weights as they are.
+            model.zero_grad(set_to_none=True)
+            self._ended = True
+        return total  # type: ignore[no-any-return]
 
-    def _mini_batch(self, number: int, update: int, episodes: int) -> torch.Tensor:
-        """Indices into the rollout; each epoch is a new permutation, a function of (seed, rollout,
-        epoch).
-        """
-        epoch, part = divmod(update, self.config.num_mini_batches)
-        seed = seed_from("mini-batches", self.config.seed, number, epoch)
-        order = torch.randperm(episodes, generator=torch.Generator().manual_seed(seed))
-        return order.chunk(self.config.num_mini_batches)[part].to(self.args.device)
+    def _loss(
+        self, model: Any, batch: Rollout, tokens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A micro-batch's share of the mini-batch's loss, and the sums to report."""
+        with self.accelerator.autocast():
+            bonus = self.config.entropy_coef > 0
+            read = model.read(batch.rows, self.config.temperature, bonus=bonus)
+        return ppo_loss(read, batch, tokens, self.config)
 
-    def _loss(self, model: PolicyAndValue, batch: Rollout, tokens: torch.Tensor) -> torch.Tensor:
-        """This micro-batch's share of the mini-batch's token mean: policy loss + vf_coef * value
-        loss.
+    def _ptx(self, model: Any, episodes: int) -> torch.Tensor:
+        """Backward of ptx_coef times the mean loss a token on as many texts as there are
+        episodes.
         """
-        mask = batch.rows.response_mask
-        logprobs = response_logprobs(model.policy, batch.rows, self.config.temperature)
-        values = state_values(model.value_model, batch.rows, self.roller.scorer.shift)
-        surrogate, clipped = policy_loss(
-            logprobs, batch.logprobs, batch.advantages, mask, self.config.cliprange
-        )
-        errors = value_loss(values, batch.values, batch.returns, self.config.cliprange_value)
-        surrogate_sum = torch.where(mask.bool(), surrogate, 0.0).sum()
-        errors_sum = torch.where(mask.bool(), errors, 0.0).sum()
-        with torch.no_grad():
-            change = kl_k3(batch.logprobs, logprobs)
-            self._note(
-                {
-                    "policy/approxkl_avg": masked_mean(change, mask),
-                    "policy/clipfrac_avg": masked_mean(clipped.float(), mask),
-                    "loss/policy_avg": masked_mean(surrogate, mask),
-                    "loss/value_avg": masked_mean(errors, mask),
-                }
+        assert self.ptx_dataset is not None
+        rows = ptx_batch(self.ptx_dataset, episodes, self.config.seed, self.state.global_step)
+        scale = self.config.ptx_coef / sum(len(response) for _, response in rows)
+        mine = rows[self.processes.index :: self.processes.count]
+        size = self.config.per_device_train_batch_size
+        total: Any = 0.0
+        for start in range(0, len(mine), size):
+            with self.accelerator.autocast():
+                part = ptx_loss(model.policy, mine[start : start + size], self.roller.pad_token_id)
+            self.accelerator.backward(scale * part)
+            total = total + scale * part.detach()
+        return total  # type: ignore[no-any-return]
+
+    def _evaluation_due(self, number: int) -> bool:
+        """Whether rollout `number` is one of those before which the policy is evaluated."""
+        times = self.config.num_sample_generations
+        if self.held_out is None or times == 0:
+            return False
+        return number % max(1, self.rollouts // times) == 0
+
+    def _evaluate_policy(self, number: int) -> None:
+        assert self.held_out is not None
+        with self.roller.clock("evaluate"):
+            numbers, samples = evaluate(
+                self.trained, self.roller, self.held_out, self.tokenizer_of_policy
             )
-        return (surrogate_sum + self.config.vf_coef * errors_sum) / tokens
+        better = self.watch.take(number * self.config.rollout_size, numbers, samples)
+        self.averages.note(numbers)
+        if not self.args.should_save:
+            return
+        folder = Path(self.args.output_dir or ".")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_jsonl(folder / SAMPLES, self.watch.samples)
+        if better:
+            torch.save(trained_state(self.trained), folder / BEST)
+        for said in self.watch.alarms():
+            log.warning("PPO after %d rollouts: %s.", number, said)
 
-    def _note(self, numbers: dict[str, torch.Tensor]) -> None:
-        for name, value in numbers.items():
-            self._numbers.setdefault(name, []).append(float(value))
+    def generate_completions(self, sampling: bool = False) -> list[Json]:
+        """Answers to the prompts of the eval data set with their scores (`query`,
+        `model response`, `score`); with `sampling`, to the first few of them.
+        """
+        if self.held_out is None:
+            return []
+        prompts = self.held_out.prompts
+        few = self.config.per_device_eval_batch_size if sampling else len(prompts)
+        asked = HeldOut(prompts[:few], self.held_out.monitor)
+        return evaluate(self.trained, self.roller, asked, self.tokenizer_of_policy, kept=few)[1]
 
     def log(self, logs: dict[str, float], *arguments: Any, **named: Any) -> None:
-        means = {name: sum(values) / len(values) for name, values in self._numbers.items()}
-        self._numbers = {}
+        means = self.averages.taken()
+        if "loss" in logs:
+            means |= self._pace(means)
         super().log({**logs, **means}, *arguments, **named)
 
+    def _pace(self, means: dict[str, float]) -> dict[str, float]:
+        """Episodes, and how fast they come, since the last log."""
+        episode = self.state.global_step // self.updates_per_rollout * self.config.rollout_size
+        now = time.monotonic()
+        since, before = self._started
+        self._started = (now, episode)
+        seconds = max(now - since, 1e-9)
+        tokens = means["objective/response_tokens"] * (episode - before)
+        phases = self.roller.clock.taken()
+        return {
+            "episode": episode,
+            "eps": (episode - before) / seconds,
+            "lr": self._get_learning_rate(),
+            "time/tokens_per_second": tokens / seconds,
+            **{f"time/{phase}_seconds": spent for phase, spent in phases.items()},
+            "memory/peak_mb": peak_megabytes(),
+        }
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Saves the policy and its tokenizer, so that anything can load the folder; what a
+        checkpoint needs to go on is saved by the training itself.
+        """
+        if _internal_call:
+            super().save_model(output_dir, _internal_call=True)
+        elif self.args.should_save:
+            folder = output_dir or self.args.output_dir or "."
+            self.trained.policy.save_pretrained(folder)
+            self.tokenizer_of_policy.save_pretrained(folder)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        folder = Path(output_dir or self.config.output_dir or ".")
+        folder = Path(output_dir or self.args.output_dir or ".")
         folder.mkdir(parents=True, exist_ok=True)
-        torch.save(state_dict or self.model.state_dict(), folder / WEIGHTS)  # type: ignore[union-attr]
+        torch.save(state_dict or trained_state(self.trained), folder / WEIGHTS)
+        state = {
+            "kl_coef": self.controller.coef,
+            "noted": self.averages.noted,
+            "history": self.watch.history,
+            "samples": self.watch.samples,
+        }
+        (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        target: Any = model or self.model
-        saved = torch.load(Path(resume_from_checkpoint) / WEIGHTS, weights_only=True)
-        target.load_state_dict(saved)
-
-
-def _rollout_numbers(rollout: Rollout) -> dict[str, torch.Tensor]:
-    mask = rollout.rows.response_mask
-    residual = masked_mean((rollout.returns - rollout.values) ** 2, mask)
-    spread = masked_mean((rollout.returns - masked_mean(rollout.returns, mask)) ** 2, mask)
-    return {
-        "objective/kl": (rollout.kl * mask).sum(1).mean(),
-        "objective/entropy": -(rollout.logprobs * mask).sum(1).mean(),
-        "objective/scores": rollout.scores.mean(),
-        "objective/finished": rollout.finished.mean(),
-        "objective/response_tokens": mask.sum(1).float().mean(),
-        "val/explained_variance": 1 - residual / spread.clamp(min=1e-8),
-    }
-
-
-def train_ppo(
-    policy: str | Path,
-    reward_model: str | Path,
-    prompts: Sequence[PromptIds],
-    output: Path,
-    trainer_args: Json,
-    *,
-    dtype: str,
-    lora: LoraSettings | None,
-    log: Callable[[Json], None],
-    progress: Callable[[int, int], None],
-) -> Json:
-    """Trains a policy against a reward model with PPO; reference and start are the folder `policy`.
-
-    Returns what `fit` returns; saves the policy in `output` and the value model in
-    `value` beside it.
-    """
-    tokenizer = load_tokenizer(policy)
-    pad = pad_token_id(tokenizer)
-    config = PPOConfig(**trainer_args)
-    actor = load_policy(policy, dtype)
-    value = load_scorer(reward_model, pad, dtype)
-    if not hasattr(value, "score"):
-        raise ValueError(
-            f"PPO's value model starts as the reward model and needs a decoder that scores every "
-            f"token; {type(value).__name__} scores whole texts"
-        )
-    trainer = PPOTrainer(
-        args=config,
-        processing_class=tokenizer,
-        model=actor if lora is None else add_adapters(actor, lora, "CAUSAL_LM"),
-        value_model=value if lora is None else add_adapters(value, lora, "SEQ_CLS"),
-        ref_model=load_policy(policy, dtype),
-        scorer=Scorer.load(reward_model, pad, dtype),
-        train_dataset=prompts,
-    )
-    last = fit(trainer, log=log, progress=progress)
-    trained: Any = trainer.model
-    save_whole(trained.policy, tokenizer, output)
-    save_whole(trained.value_model, tokenizer, output.parent / "value")
-    return last
+        folder = Path(resume_from_checkpoint)
+        load_trained_state(model or self.trained, torch.load(folder / WEIGHTS, weights_only=True))
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        self.controller.coef = state["kl_coef"]
+        self.averages.noted = state["noted"]
+        self.watch = Watch(state["history"], state["samples"])

@@ -2,20 +2,31 @@
 out.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from contextlib import nullcontext
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from rlhf.data.identity import seed_from
-from rlhf.models.batching import Rows, hidden_states, make_rows, per_token, response_logprobs
+from rlhf.models.batching import CHUNK_ROWS, Rows, make_rows, per_token, response_logprobs
 from rlhf.models.generation import Completion, Sampling, sample
-from rlhf.models.loading import eos_token_id, pad_token_id
-from rlhf.policy.advantages import gae, kl_k1, masked_whiten, token_rewards
-from rlhf.reward.scorer import Scorer
+from rlhf.policy.advantages import (
+    gae,
+    masked_mean,
+    masked_whiten,
+    shaped_scores,
+    token_rewards,
+)
+from rlhf.policy.kl import Estimator, estimate_kl, kl_k1, kl_k3
+from rlhf.policy.phases import Clock
+from rlhf.policy.ppo_models import ActorCritic, read_in_chunks
+from rlhf.policy.processes import Processes
+from rlhf.policy.rewards import Rewards
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +38,40 @@ class PromptIds:
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
-    """B responses, as rows of T tokens; all per-token tensors are (B, T), 0 outside the response.
-
-    `scores` (B,) after the missing-EOS penalty; `kl` is k1 to the reference; `values` are of the
-    state before each token; `finished` (B,) is 1 where the response ended by itself.
+class Measured:
+    """B responses and what the models say of them: `logprobs`, `reference`, `entropies`, `values`
+    are (B, T), 0 outside the response; `rewards` (B,) as they were given; `finished` (B,) is 1
+    where the response ended by itself.
     """
 
     rows: Rows
     logprobs: torch.Tensor
+    reference: torch.Tensor
+    entropies: torch.Tensor
+    values: torch.Tensor
+    rewards: torch.Tensor
+    finished: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """B responses, as rows of T tokens; all per-token tensors are (B, T), 0 outside the response.
+
+    `scores` (B,) after penalties; `kl` is the estimate that is charged; `values` are of the state
+    before each token; `rewards` (B,) as the reward gave them; `finished` (B,) is 1 where the
+    response ended by itself.
+    """
+
+    rows: Rows
+    logprobs: torch.Tensor
+    reference: torch.Tensor
+    entropies: torch.Tensor
     kl: torch.Tensor
     values: torch.Tensor
     advantages: torch.Tensor
     returns: torch.Tensor
     scores: torch.Tensor
+    rewards: torch.Tensor
     finished: torch.Tensor
 
     def __getitem__(self, index: torch.Tensor) -> "Rollout":
@@ -49,100 +80,211 @@ class Rollout:
     def trimmed(self) -> "Rollout":
         """Without the columns that are padding in every row."""
         start = self.rows.input_ids.shape[1] - int(self.rows.attention_mask.sum(1).max())
-        return Rollout(
-            self.rows.columns(start),
-            self.logprobs[:, start:],
-            self.kl[:, start:],
-            self.values[:, start:],
-            self.advantages[:, start:],
-            self.returns[:, start:],
-            self.scores,
-            self.finished,
-        )
+        cut: list[Any] = [self.rows.columns(start)]
+        for one in fields(self)[1:]:
+            value = getattr(self, one.name)
+            cut.append(value[:, start:] if value.dim() == 2 else value)
+        return Rollout(*cut)
+
+
+@dataclass(frozen=True, slots=True)
+class Shaping:
+    """How scores become advantages."""
+
+    kl_coef: float
+    gamma: float = 1.0
+    lam: float = 0.95
+    kl_estimator: Estimator = "k1"
+    reward_clip: float | None = None
+    missing_eos_penalty: float = 0.0
+    length_penalty: float = 0.0
+    whiten_rewards: bool = False
+    whiten_advantages: bool = True
+
+
+def shape(measured: Measured, shaping: Shaping) -> Rollout:
+    """Scores with penalties, KL-shaped token rewards, advantages and returns of a whole rollout."""
+    mask = measured.rows.response_mask
+    scores = shaped_scores(
+        measured.rewards,
+        measured.finished,
+        mask.sum(1),
+        reward_clip=shaping.reward_clip,
+        missing_eos_penalty=shaping.missing_eos_penalty,
+        length_penalty=shaping.length_penalty,
+    )
+    kl = estimate_kl(measured.logprobs, measured.reference, shaping.kl_estimator)
+    rewards = token_rewards(scores, kl, mask, shaping.kl_coef)
+    if shaping.whiten_rewards:
+        rewards = masked_whiten(rewards, mask, shift_mean=False)
+    advantages, returns = gae(rewards, measured.values, mask, shaping.gamma, shaping.lam)
+    if shaping.whiten_advantages:
+        advantages = masked_whiten(advantages, mask)
+    return Rollout(
+        measured.rows,
+        measured.logprobs,
+        measured.reference,
+        measured.entropies,
+        kl,
+        measured.values,
+        advantages,
+        returns,
+        scores,
+        measured.rewards,
+        measured.finished,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Roller:
-    """What stays the same over the rollouts of a training: the frozen models and how to sample and
-    to shape.
+    """What stays the same over the rollouts of a training: the frozen models and how to sample.
+
+    `reference` is None where the policy without its adapters is the reference. `batch_size` are
+    the responses that are sampled at once and the rows that are read at once; None samples all
+    together. `autocast` is the context in which models run.
     """
 
-    tokenizer: PreTrainedTokenizerBase
-    reference: PreTrainedModel
-    scorer: Scorer
+    rewards: Rewards
     sampling: Sampling
     seed: int
-    kl_coef: float
-    gamma: float
-    lam: float
-    missing_eos_penalty: float
-    whiten_advantages: bool = True
+    eos_token_id: int
+    pad_token_id: int
+    reference: PreTrainedModel | None = None
+    batch_size: int | None = None
+    processes: Processes = field(default_factory=Processes)
+    clock: Clock = field(default_factory=Clock)
+    autocast: Any = nullcontext
 
-    def roll(
-        self,
-        policy: PreTrainedModel,
-        value_model: PreTrainedModel,
-        prompts: Sequence[PromptIds],
-        number: int,
-    ) -> Rollout:
+    def roll(self, models: ActorCritic, prompts: Sequence[PromptIds], number: int) -> Measured:
         """Rollout `number`: its random numbers come from (seed, prompt id, number) and nothing
-        else; a prompt that stands in it again gets another draw.
+        else; a prompt that stands in it again gets another draw. Every process takes its part of
+        the prompts, and all of them get the whole.
         """
-        completions = sample(
-            policy,
-            [prompt.ids for prompt in prompts],
-            self._seeds(prompts, number),
-            self.sampling,
-            eos_token_id=eos_token_id(self.tokenizer),
-            pad_token_id=pad_token_id(self.tokenizer),
-            batch_size=len(prompts),
+        seeds = rollout_seeds(prompts, self.seed, number)
+        mine = self.processes.part(len(prompts))
+        completions = self.complete(models, prompts[mine], seeds[mine])
+        return self.processes.gathered(
+            self.measure(models, prompts[mine], completions), self.pad_token_id
         )
-        return self.evaluate(policy, value_model, prompts, completions)
 
-    def _seeds(self, prompts: Sequence[PromptIds], number: int) -> list[int]:
-        seen: Counter[str] = Counter()
-        seeds = []
-        for prompt in prompts:
-            again = (seen[prompt.id],) if seen[prompt.id] else ()
-            seeds.append(seed_from("rollout", self.seed, prompt.id, number, *again))
-            seen[prompt.id] += 1
-        return seeds
+    def complete(
+        self, models: ActorCritic, prompts: Sequence[PromptIds], seeds: Sequence[int]
+    ) -> list[Completion]:
+        """One response to each prompt."""
+        with self.clock("generate"), self.autocast():
+            return sample(
+                models.policy,
+                [prompt.ids for prompt in prompts],
+                seeds,
+                self.sampling,
+                eos_token_id=self.eos_token_id,
+                pad_token_id=self.pad_token_id,
+                batch_size=self.batch_size or len(prompts),
+            )
 
     @torch.no_grad()
-    def evaluate(
+    def measure(
         self,
-        policy: PreTrainedModel,
-        value_model: PreTrainedModel,
+        models: ActorCritic,
         prompts: Sequence[PromptIds],
         completions: Sequence[Completion],
-    ) -> Rollout:
-        """Log-probs, values, KL-shaped rewards and advantages of completions."""
+    ) -> Measured:
+        """Log-probs, values and rewards of completions; shortest rows first, none with a
+        gradient.
+        """
         asked = [prompt.ids for prompt in prompts]
         answers = [completion.ids for completion in completions]
-        rows = make_rows(asked, answers, pad_token_id(self.tokenizer)).to(policy.device)
-        mask = rows.response_mask
+        device = models.policy.device
+        rows = make_rows(asked, answers, self.pad_token_id).to(device)
+        heat, size = self.sampling.temperature, self.batch_size or CHUNK_ROWS
+        with self.clock("read"), self.autocast():
+            read = read_in_chunks(lambda part: models.read(part, heat), rows, size)
+        with self.clock("reference"), self.autocast():
+            reference = self._reference_logprobs(models, rows, size)
+        finished = torch.tensor([c.finished for c in completions], device=device).float()
+        with self.clock("reward"), torch.inference_mode():
+            rewards = torch.tensor(self.rewards.score(asked, answers), device=device)
+        return Measured(
+            rows,
+            read.logprobs,
+            reference,
+            read.entropies,
+            read.values,
+            rewards.clone(),
+            finished,
+        )
+
+    def _reference_logprobs(self, models: ActorCritic, rows: Rows, size: int) -> torch.Tensor:
         heat = self.sampling.temperature
-        logprobs = per_token(lambda part: response_logprobs(policy, part, heat), rows)
-        reference = per_token(lambda part: response_logprobs(self.reference, part, heat), rows)
-        values = per_token(lambda part: state_values(value_model, part, self.scorer.shift), rows)
-        finished = torch.tensor([c.finished for c in completions], device=policy.device).float()
-        scores = torch.tensor(self.scorer.score(asked, answers), device=policy.device)
-        scores = scores - self.missing_eos_penalty * (1 - finished)
-        kl = kl_k1(logprobs, reference)
-        rewards = token_rewards(scores, kl, mask, self.kl_coef)
-        advantages, returns = gae(rewards, values, mask, self.gamma, self.lam)
-        if self.whiten_advantages:
-            advantages = masked_whiten(advantages, mask)
-        return Rollout(rows, logprobs, kl, values, advantages, returns, scores, finished)
+
+        def compute(model: Any) -> torch.Tensor:
+            with torch.inference_mode():
+                return per_token(lambda part: response_logprobs(model, part, heat), rows, size)
+
+        if self.reference is not None:
+            return compute(self.reference).clone()
+        switched = models.as_reference()
+        assert switched is not None, "a policy without adapters needs a reference model"
+        model = models.policy
+        with switched:
+            return compute(model).clone()
 
 
-def state_values(value_model: Any, rows: Rows, shift: float) -> torch.Tensor:
-    """Value of the state before each response token, (B, T) in float32 (float64 stays); 0
-    elsewhere.
-
-    The value model has the reward model's shape, so its shift is taken off here too.
+def rollout_seeds(prompts: Sequence[PromptIds], seed: int, number: int) -> list[int]:
+    """A seed for each prompt of a rollout, a function of (seed, prompt id, rollout, how often the
+    prompt stood in it before).
     """
-    values = value_model.score(hidden_states(value_model, rows))[..., 0]  # (B, T)
-    values = (values if values.dtype == torch.float64 else values.float()) - shift
-    before = torch.nn.functional.pad(values[:, :-1], (1, 0))
-    return torch.where(rows.response_mask.bool(), before, 0.0)
+    seen: Counter[str] = Counter()
+    seeds = []
+    for prompt in prompts:
+        again = (seen[prompt.id],) if seen[prompt.id] else ()
+        seeds.append(seed_from("rollout", seed, prompt.id, number, *again))
+        seen[prompt.id] += 1
+    return seeds
+
+
+def rollout_numbers(rollout: Rollout, kl_coef: float, eos_token_id: int) -> dict[str, float]:
+    """What a rollout shows before anything is learned from it; sums are per response."""
+    rows, mask = rollout.rows, rollout.rows.response_mask
+    residual = masked_mean((rollout.returns - rollout.values) ** 2, mask)
+    spread = masked_mean((rollout.returns - masked_mean(rollout.returns, mask)) ** 2, mask)
+    charged = (rollout.kl * mask).sum(1).mean()
+    k1, k3 = (
+        (estimate(rollout.logprobs, rollout.reference) * mask).sum(1).mean()
+        for estimate in (kl_k1, kl_k3)
+    )
+    numbers = {
+        "objective/kl": charged,
+        "objective/kl_k1": k1,
+        "objective/kl_k3": k3,
+        "objective/kl_coef": torch.tensor(kl_coef),
+        "objective/entropy": -(rollout.logprobs * mask).sum(1).mean(),
+        "objective/non_score_reward": -kl_coef * charged,
+        "objective/rlhf_reward": rollout.scores.mean() - kl_coef * charged,
+        "objective/scores": rollout.scores.mean(),
+        "objective/scores_std": rollout.scores.std(correction=0),
+        "objective/rewards": rollout.rewards.mean(),
+        "objective/finished": rollout.finished.mean(),
+        "objective/response_tokens": mask.sum(1).float().mean(),
+        "val/explained_variance": 1 - residual / spread.clamp(min=1e-8),
+        "val/num_eos_tokens": ((rows.input_ids == eos_token_id) & mask.bool()).sum(),
+    }
+    return {name: float(value) for name, value in numbers.items()}
+
+
+def what_is_wrong(rollout: Rollout, kl_limit: float | None) -> str | None:
+    """What no update may see: a reward that is no number, a KL that is none or beyond the limit."""
+    if not torch.isfinite(rollout.rewards).all():
+        row = int((~torch.isfinite(rollout.rewards)).nonzero()[0])
+        ids = rollout.rows.input_ids[row][rollout.rows.attention_mask[row].bool()].tolist()
+        return (
+            f"the reward of a response is {float(rollout.rewards[row])} (its tokens end in "
+            f"{ids[-16:]}): look at the reward model or the reward function"
+        )
+    kl = float((rollout.kl * rollout.rows.response_mask).sum(1).mean())
+    if math.isfinite(kl) and (kl_limit is None or kl <= kl_limit):
+        return None
+    return (
+        f"the policy is {kl:.1f} nats a response from its reference, beyond kl_limit ({kl_limit}): "
+        "raise kl_coef or set kl_target, or lower learning_rate"
+    )

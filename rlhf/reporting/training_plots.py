@@ -52,8 +52,9 @@ def calibration_plot(run: RunRecord) -> Plot | None:
 
 
 def ppo_plot(run: RunRecord) -> Plot | None:
-    """Reward and KL while PPO trains."""
-    steps, values = _series(run.metrics("ppo"), ("objective/scores", "objective/kl"))
+    """Reward and KL while PPO trains; reward and monitor on held-out prompts too."""
+    rows = run.metrics("ppo")
+    steps, values = _series(rows, ("objective/scores", "objective/kl"))
     if len(steps) < 2:
         return None
     scores, kl = values
@@ -61,6 +62,15 @@ def ppo_plot(run: RunRecord) -> Plot | None:
         top, bottom = figure.subplots(2, 1, sharex=True)
         scores = draw_smoothed(top, steps, scores, BLUE)
         kl = draw_smoothed(bottom, steps, kl, BLUE)
+        for name, mark, label in (
+            ("held_out/reward", "D", "held-out prompts"),
+            ("held_out/monitor", "o", "monitor, held-out prompts"),
+        ):
+            seen, (judged,) = _series(rows, (name,))
+            if seen:
+                top.plot(seen, judged, mark, color=INK, markersize=5, label=label)
+        if top.get_legend_handles_labels()[0]:
+            top.legend(loc="best", handlelength=1.4)
         top.set_title("reward-model reward")
         bottom.set_title("KL to SFT, nats per answer")
         bottom.set_xlabel("optimizer step")
@@ -76,8 +86,15 @@ def ppo_plot(run: RunRecord) -> Plot | None:
         f"The reward model's score of the sampled answers went from {number(scores[0])} to "
         f"{number(scores[-1])} while the policy moved {number(kl[-1], 1)} nats from SFT. Healthy: "
         "both rise and level off. KL that keeps rising after the reward has levelled off is "
-        "distance without gain. Thin lines are single batches, strong ones a running mean.",
+        "distance without gain. Thin lines are single batches, strong ones a running mean."
+        + _alarms(run.result("ppo")),
     )
+
+
+def _alarms(result: Json) -> str:
+    """What the last evaluation on held-out prompts found alarming, as a sentence."""
+    found = result.get("alarms") or []
+    return f" At the end, {'; '.join(found)}." if found else ""
 
 
 def dpo_plot(run: RunRecord) -> Plot | None:

@@ -45,6 +45,10 @@ def test_overrides_are_read_as_yaml_and_checked() -> None:
         (["dpo.enabled=false", "ppo.enabled=false"], r"nothing would be aligned"),
         (["certify.curve=[0.5, 1.0]"], r"certify.curve.1: .*less than 1, got 1.0"),
         (["certify.probes=3"], r"certify.probes: .*20, got 3"),
+        (["ppo.memory=adapters"], r"ppo.memory: adapters needs model.lora"),
+        (["ppo.reward_alone=true"], r"reward_alone needs the function that stands alone"),
+        (["ppo.monitor=true", "ppo.held_out_prompts=0"], r"a monitor needs prompts to look at"),
+        (["ppo.reward=nothing"], r"ppo.reward: String should match"),
         (["sample"], r"'sample' is no override: write section.key=value"),
         (["seed.deeper=1"], r"seed holds a value, not a section"),
         (["model.path=some/model", "prompts.source=x.jsonl"], r"simulated labelers do not know"),
@@ -161,6 +165,11 @@ CHANGES = {
     "rejection.trainer": ("{learning_rate: 0.1}", "rejection"),
     "rejection.num_samples": ("4", "rejection"),
     "rejection.quantile": ("0.5", "rejection"),
+    "ppo.memory": ("shared", "ppo"),
+    "ppo.reward": ("json:dumps", "ppo"),
+    "ppo.reward_alone": ("true", "ppo"),
+    "ppo.monitor": ("true", "reward"),
+    "ppo.held_out_prompts": ("5", "ppo"),
     "evaluate.num_prompts": ("9", "evaluate"),
     "evaluate.best_of": ("[2]", "evaluate"),
     "evaluate.judge": ("reward", "evaluate"),
@@ -203,6 +212,8 @@ def test_every_field_changes_some_stage_or_is_known_to_be_read_elsewhere() -> No
             override += ["model.path=a/b", "labelers=people"]
         if key == "label.campaign":
             override += ["model.path=a/b", "labelers=imported", "label.store=x.db"]
+        if key == "ppo.reward_alone":
+            override += ["ppo.reward=json:dumps"]
         if key == "reward.nu":
             override += ["reward.loss=davidson"]
         if key in {"reward.ensemble", "reward.combine", "reward.caution"}:

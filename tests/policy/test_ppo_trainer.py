@@ -26,8 +26,11 @@ from rlhf.models.generation import Sampling, sample
 from rlhf.models.loading import load_policy, load_scorer
 from rlhf.models.lora import LoraSettings
 from rlhf.models.training import fit
-from rlhf.policy.ppo import PPOConfig, PPOTrainer, RolloutBatches, train_ppo
+from rlhf.policy.ppo import PPOConfig, PPOTrainer
+from rlhf.policy.ppo_batches import RolloutBatches
+from rlhf.policy.ppo_training import train_ppo
 from rlhf.policy.rollout import PromptIds, Rollout
+from rlhf.policy.rollout import shape as shaped
 from rlhf.reward.scorer import Scorer
 
 SHIFT = 0.7  # of the reward model's zero
@@ -52,7 +55,7 @@ class WatchedPPO(PPOTrainer):
 
     learned: list[tuple[int, list[tuple[int, ...]]]]
 
-    def _loss(self, model: Any, batch: Rollout, tokens: torch.Tensor) -> torch.Tensor:
+    def _loss(self, model: Any, batch: Rollout, tokens: torch.Tensor) -> Any:
         ids = [
             tuple(row[mask.bool()].tolist())
             for row, mask in zip(batch.rows.input_ids, batch.rows.attention_mask, strict=True)
@@ -65,7 +68,8 @@ def trainer_in(
     folder: Path, dtype: torch.dtype = torch.float32, prompts: Any = PROMPTS, **changes: Any
 ) -> WatchedPPO:
     judge = reward_model(seed=4, dtype=dtype)
-    judge.config.reward_shift = SHIFT
+    value = reward_model(seed=4, dtype=dtype)
+    judge.config.reward_shift = value.config.reward_shift = SHIFT
     settings = {
         "total_episodes": 24,
         "per_device_train_batch_size": 4,
@@ -73,6 +77,8 @@ def trainer_in(
         "num_mini_batches": 2,
         "num_ppo_epochs": 3,
         "response_length": 5,
+        "temperature": 1.0,
+        "missing_eos_penalty": 1.0,
         "learning_rate": 1e-3,
         **changes,
     }
@@ -80,9 +86,9 @@ def trainer_in(
         args=PPOConfig(**quiet_arguments(folder, **settings)),
         processing_class=tokenizer(),
         model=policy(dtype=dtype),
-        value_model=reward_model(seed=4, dtype=dtype),
+        value_model=value,
         ref_model=policy(dtype=dtype),
-        scorer=WatchedScorer(judge, PAD),
+        reward_model=WatchedScorer(judge, PAD),
         train_dataset=prompts,
     )
 
@@ -103,8 +109,8 @@ def test_a_rollout_is_consumed_in_mini_batches_of_micro_batches(tmp_path: Path) 
         hook.remove()
     # 24 episodes are three rollouts of 8; each is passed 3 times in 2 mini-batches of 4.
     assert len(steps) == trainer.state.global_step == 3 * 3 * 2
-    assert len(trainer.roller.scorer.asked) == 24  # type: ignore[attr-defined]
-    sampled = [(*p, *r) for p, r in trainer.roller.scorer.asked]  # type: ignore[attr-defined]
+    assert len(trainer.roller.rewards.asked) == 24  # type: ignore[attr-defined]
+    sampled = [(*p, *r) for p, r in trainer.roller.rewards.asked]  # type: ignore[attr-defined]
     for rollout in range(3):
         held = Counter(sampled[8 * rollout : 8 * rollout + 8])
         for epoch in range(3):
@@ -147,7 +153,7 @@ def test_the_scorer_reads_what_the_policy_wrote(tmp_path: Path) -> None:
         eos_token_id=EOS,
         pad_token_id=PAD,
     )
-    asked = trainer.roller.scorer.asked[:8]  # type: ignore[attr-defined]
+    asked = trainer.roller.rewards.asked[:8]  # type: ignore[attr-defined]
     assert asked == [(PROMPTS[i].ids, one.ids) for i, one in zip(first, expected, strict=True)]
 
 
@@ -178,7 +184,7 @@ def test_reused_data_is_off_policy_and_says_so(tmp_path: Path) -> None:
 def test_numbers_of_a_rollout_are_those_of_its_responses(tmp_path: Path) -> None:
     trainer = trainer_in(tmp_path, total_episodes=8, kl_coef=0.0)
     first = run(trainer)[0]
-    asked = trainer.roller.scorer.asked  # type: ignore[attr-defined]
+    asked = trainer.roller.rewards.asked  # type: ignore[attr-defined]
     scores = Scorer(reward_model(seed=4, dtype=torch.float32), PAD).score(*zip(*asked, strict=True))
     ended = [response[-1] == EOS for _, response in asked]
     penalised = [s - SHIFT - (0 if end else 1) for s, end in zip(scores, ended, strict=True)]
@@ -224,14 +230,14 @@ def test_micro_batching_does_not_change_the_gradient(
 def test_the_gradient_is_that_of_the_token_mean(tmp_path: Path) -> None:
     """At ratio 1: - sum A log pi / tokens, and vf_coef half the squared value error / tokens."""
     from rlhf.models.batching import response_logprobs
-    from rlhf.policy.rollout import state_values
+    from rlhf.policy.ppo_models import state_values
 
     shape: Json = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
     found = moved(tmp_path, vf_coef=0.7, **shape)
     twin = trainer_in(tmp_path, torch.float64, total_episodes=8, num_mini_batches=1, **shape)
     first = next(iter(RolloutBatches(len(PROMPTS), 8, 3, 1, twin.args.seed)))
     model: Any = twin.model
-    held = twin.roller.roll(model.policy, model.value_model, [PROMPTS[i] for i in first], 0)
+    held = shaped(twin.roller.roll(model, [PROMPTS[i] for i in first], 0), twin.shaping())
     mask = held.rows.response_mask
     logprobs = response_logprobs(model.policy, held.rows)
     values = state_values(model.value_model, held.rows, SHIFT)
@@ -243,10 +249,12 @@ def test_the_gradient_is_that_of_the_token_mean(tmp_path: Path) -> None:
 def test_reference_and_reward_model_stay_as_they_were(tmp_path: Path) -> None:
     trainer = trainer_in(tmp_path)
     start = parameters(trainer.model)  # type: ignore[arg-type]
-    frozen = [parameters(m) for m in (trainer.ref_model, trainer.roller.scorer.model)]
+    judge: Any = trainer.roller.rewards
+    models: Any = (trainer.ref_model, judge.model)
+    frozen = [parameters(model) for model in models]
     run(trainer)
-    assert torch.equal(parameters(trainer.ref_model), frozen[0])
-    assert torch.equal(parameters(trainer.roller.scorer.model), frozen[1])
+    for model, before in zip(models, frozen, strict=True):
+        assert torch.equal(parameters(model), before)
     assert not torch.equal(parameters(trainer.model), start)  # type: ignore[arg-type]
 
 
@@ -263,7 +271,7 @@ def test_same_seed_same_weights(tmp_path: Path) -> None:
 def test_fewer_prompts_than_a_rollout_are_enough(tmp_path: Path) -> None:
     trainer = trainer_in(tmp_path, prompts=PROMPTS[:3])
     run(trainer)
-    asked = trainer.roller.scorer.asked[:8]  # type: ignore[attr-defined]
+    asked = trainer.roller.rewards.asked[:8]  # type: ignore[attr-defined]
     assert {p for p, _ in asked} == {p.ids for p in PROMPTS[:3]}
     assert len(set(asked)) > 5  # drawn anew each time, not one answer per prompt
 
@@ -272,7 +280,7 @@ def test_fewer_prompts_than_a_rollout_are_enough(tmp_path: Path) -> None:
     ("changes", "says"),
     [
         ({"num_mini_batches": 3}, "8 episodes .* does not divide into 3 mini-batches"),
-        ({"num_mini_batches": 0}, "does not divide into 0 mini-batches"),
+        ({"num_mini_batches": 0}, "num_mini_batches must be above 0, got 0"),
         ({"total_episodes": 7}, "total_episodes is 7, less than one rollout of 8"),
     ],
 )
@@ -299,6 +307,8 @@ def train(folder: Path, models: tuple[Path, Path], **changes: Any) -> list[Json]
         "num_mini_batches": 2,
         "num_ppo_epochs": 1,
         "response_length": 5,
+        "temperature": 1.0,
+        "missing_eos_penalty": 1.0,
         "learning_rate": 1e-3,
         **changes,
     }
@@ -325,6 +335,8 @@ def interrupted(folder: Path, models: tuple[Path, Path], step: int, **changes: A
             num_mini_batches=2,
             num_ppo_epochs=1,
             response_length=5,
+            temperature=1.0,
+            missing_eos_penalty=1.0,
             learning_rate=1e-3,
             **changes,
         )
@@ -335,7 +347,7 @@ def interrupted(folder: Path, models: tuple[Path, Path], step: int, **changes: A
         model=load_policy(models[0]),
         value_model=load_scorer(models[1], PAD),
         ref_model=load_policy(models[0]),
-        scorer=Scorer(load_scorer(models[1], PAD), PAD),
+        reward_model=Scorer(load_scorer(models[1], PAD), PAD),
         train_dataset=PROMPTS,
     )
     trainer.add_callback(interrupt_after(step))

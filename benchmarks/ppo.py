@@ -1,0 +1,225 @@
+"""PPO against TRL 1.12's `PPOTrainer`: the same models, prompts, lengths and epochs.
+
+`python -m benchmarks.ppo [--quick] [--cpu] [--threads N] [--peer PYTHON] [--only CASE]`: every
+measurement is a process of its own, ours and TRL's by turns; a rollout is timed from log to log,
+and the first one warms up. TRL stands in an environment of its own, by default `.bench/trl112`
+(`python -m venv .bench/trl112`, then pip install "trl==1.12.*" "torch==2.13.0"). All in float32.
+
+same_work: every response is cut at its full length, a value model of its own, neither recomputes
+activations. default: the same, each with its defaults: a value head on the policy here, a value
+model and recomputed activations there; default_both_plain: TRL without recomputing. mixed_length:
+responses end after any token, a value model of its own, neither recomputes. 150k: the memory that
+training adds with a vocabulary of 151,936. time_to_reward: seconds until the score has risen by
+four fifths of what both reach, default against default.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from benchmarks.ppo_models import write_models
+from rlhf.data.identity import Json
+
+PEER = Path(".bench/trl112/bin/python")
+WORKER = Path(__file__).with_name("ppo_worker.py")
+ROLLOUT = 32
+# The goal: this share of what both reach, each curve a mean over the last rollouts.
+SHARE_OF_RISE, SMOOTHED = 0.8, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What both do: `ends` is the chance that a response ends after a token."""
+
+    name: str
+    vocab_size: int = 2048
+    hidden_size: int = 192
+    num_layers: int = 6
+    ends: float = 0.0
+    prompt_tokens: int = 32
+    response_tokens: int = 64
+    shared: bool = False
+    recompute: bool = False  # TRL alone, whose default it is
+    rollouts: int = 3
+    epochs: int = 4
+    learning_rate: float = 1e-5
+
+    def settings(self) -> Json:
+        """The trainers' arguments."""
+        return {
+            "total_episodes": self.rollouts * ROLLOUT,
+            "per_device_train_batch_size": 8,
+            "gradient_accumulation_steps": ROLLOUT // 8,
+            "num_mini_batches": 1,
+            "num_ppo_epochs": self.epochs,
+            "response_length": self.response_tokens,
+            "learning_rate": self.learning_rate,
+            "local_rollout_forward_batch_size": ROLLOUT,
+            "seed": 1,
+        }
+
+
+SPEED = (
+    Case("same_work"),
+    Case("default", shared=True, recompute=True),
+    Case("default_both_plain", shared=True),
+    Case("mixed_length", ends=1 / 24, response_tokens=128),
+)
+LARGE = Case("150k", vocab_size=151_936, hidden_size=64, num_layers=2, rollouts=1, epochs=1)
+REWARD = Case(
+    "time_to_reward",
+    hidden_size=96,
+    num_layers=3,
+    ends=1 / 24,
+    shared=True,
+    recompute=True,
+    rollouts=16,
+    learning_rate=1e-3,
+)
+
+
+class Bench:
+    """Runs workers and keeps their models."""
+
+    def __init__(self, peer: Path, threads: int, scratch: Path, *, cpu: bool) -> None:
+        self.peer, self.threads, self.scratch = peer, threads, scratch
+        self.clock = "cpu_" if cpu else ""
+
+    def run(self, who: str, case: Case) -> Json:
+        """What one worker measured."""
+        folder = self.scratch / f"{case.vocab_size}-{case.hidden_size}-{case.ends:.3f}"
+        if not folder.exists():
+            write_models(
+                folder,
+                vocab_size=case.vocab_size,
+                hidden_size=case.hidden_size,
+                num_layers=case.num_layers,
+                ends=case.ends,
+            )
+        asked: Json = {
+            "folder": str(folder),
+            "threads": self.threads,
+            "vocab_size": case.vocab_size,
+            "prompt_tokens": case.prompt_tokens,
+            "rows": ROLLOUT * (case.rollouts + 1),
+            "ends": case.ends > 0,
+            "shared": case.shared,
+            "recompute": case.recompute,
+            "settings": case.settings(),
+        }
+        python = sys.executable if who == "ours" else str(self.peer)
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        environment["PYTHONPATH"] = str(Path.cwd()) if who == "ours" else ""
+        done = subprocess.run(
+            [python, str(WORKER), who, json.dumps(asked)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{who}, {case.name}: {done.stderr[-1500:]}")
+        found: Json = json.loads(done.stdout.strip().splitlines()[-1])
+        return found
+
+
+def speed(bench: Bench, case: Case, rounds: int) -> Json:
+    """Samples a second of each, and the ratio of the medians."""
+    clock = bench.clock
+    seconds: dict[str, list[float]] = {"ours": [], "trl": []}
+    for number in range(rounds):
+        for who in ("ours", "trl") if number % 2 else ("trl", "ours"):
+            seconds[who].append(median(bench.run(who, case)[f"{clock}seconds"]))
+    ratios = [trl / ours for ours, trl in zip(seconds["ours"], seconds["trl"], strict=True)]
+    middle = {who: median(values) for who, values in seconds.items()}
+    ratio = middle["trl"] / middle["ours"]
+    print(
+        f"{case.name:16}{ROLLOUT / middle['ours']:8.1f}{ROLLOUT / middle['trl']:8.1f}   samples/s"
+        f"{ratio:9.2f}   {min(ratios):.2f} to {max(ratios):.2f}",
+        flush=True,
+    )
+    return {
+        f"speedup_{case.name}": round(ratio, 3),
+        f"speedup_{case.name}_spread": [round(min(ratios), 3), round(max(ratios), 3)],
+        f"samples_per_second_{case.name}": round(ROLLOUT / middle["ours"], 2),
+    }
+
+
+def memory(bench: Bench) -> Json:
+    """What training adds to the peak of a process at a large vocabulary, ours over TRL's."""
+    found = {who: bench.run(who, LARGE) for who in ("ours", "trl")}
+    added = {who: one["added_mb"] for who, one in found.items()}
+    whole = {who: one["peak_mb"] for who, one in found.items()}
+    ratio = added["ours"] / added["trl"]
+    print(
+        f"{'150k':16}{added['ours']:8.0f}{added['trl']:8.0f}   MB added{ratio:10.2f}   "
+        f"whole process {whole['ours'] / whole['trl']:.2f}",
+        flush=True,
+    )
+    return {
+        "peak_memory_ratio_150k": round(ratio, 3),
+        "peak_memory_ratio_150k_whole_process": round(whole["ours"] / whole["trl"], 3),
+    }
+
+
+def time_to_reward(bench: Bench) -> Json:
+    """Seconds until both have risen by as much."""
+    found = {who: bench.run(who, REWARD) for who in ("trl", "ours")}
+    start = fmean(one["scores"][0] for one in found.values())
+    curves = {who: _smoothed(one["scores"]) for who, one in found.items()}
+    goal = start + SHARE_OF_RISE * (min(max(curve) for curve in curves.values()) - start)
+    elapsed = {who: one[f"{bench.clock}elapsed"] for who, one in found.items()}
+    took = {who: _first(curves[who], elapsed[who], goal) for who in found}
+    ratio = took["ours"] / took["trl"]
+    print(
+        f"{'time_to_reward':16}{took['ours']:8.1f}{took['trl']:8.1f}   seconds{ratio:11.2f}   "
+        f"score {start:.2f} to {goal:.2f}",
+        flush=True,
+    )
+    return {"time_to_reward_ratio": round(ratio, 3), "time_to_reward_goal": round(goal, 3)}
+
+
+def _smoothed(scores: list[float]) -> list[float]:
+    return [fmean(scores[max(0, n - SMOOTHED + 1) : n + 1]) for n in range(len(scores))]
+
+
+def _first(curve: list[float], elapsed: list[float], goal: float) -> float:
+    return next(at for score, at in zip(curve, elapsed, strict=True) if score >= goal)
+
+
+def main() -> None:
+    """Measures, prints a table, then one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one round of each")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a tensor operation")
+    parser.add_argument("--peer", type=Path, default=PEER, help="a python with TRL 1.12")
+    parser.add_argument(
+        "--cpu", action="store_true", help="CPU seconds: what a machine that is busy can tell"
+    )
+    parser.add_argument("--only", help="one case")
+    asked = parser.parse_args()
+    if not asked.peer.exists():
+        raise SystemExit(f"no TRL at {asked.peer}: see the docstring of benchmarks/ppo.py")
+    found: dict[str, Any] = {"threads": asked.threads, "clock": "cpu" if asked.cpu else "wall"}
+    print(f"{'':16}{'ours':>8}{'TRL':>8}{'':12}{'ratio':>9}   lowest to highest", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(asked.peer.absolute(), asked.threads, Path(scratch), cpu=asked.cpu)
+        for case in SPEED:
+            if asked.only in {None, case.name}:
+                found |= speed(bench, case, 1 if asked.quick else 3)
+        if asked.only in {None, "150k"}:
+            found |= memory(bench)
+        if asked.only in {None, "time_to_reward"}:
+            found |= time_to_reward(bench)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

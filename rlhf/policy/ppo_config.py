@@ -1,0 +1,230 @@
+"""The settings of PPO: the names that they had in TRL 1.12, and ours beside them."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from transformers import TrainingArguments
+
+from rlhf.policy.kl import Estimator
+
+POSITIVE = (
+    "num_ppo_epochs",
+    "num_mini_batches",
+    "response_length",
+    "temperature",
+    "per_device_train_batch_size",
+    "cliprange",
+    "cliprange_value",
+    "kl_horizon",
+)
+POSITIVE_OR_NONE = (
+    "total_episodes",
+    "local_rollout_forward_batch_size",
+    "target_kl",
+    "kl_target",
+    "reward_clip",
+    "save_minutes",
+    "kl_limit",
+)
+NOT_NEGATIVE = (
+    "kl_coef",
+    "vf_coef",
+    "entropy_coef",
+    "ptx_coef",
+    "length_penalty",
+    "num_sample_generations",
+)
+# TRL computed these over whatever was given.
+COMPUTED = (
+    "num_total_batches",
+    "micro_batch_size",
+    "local_batch_size",
+    "batch_size",
+    "local_mini_batch_size",
+    "mini_batch_size",
+)
+
+
+@dataclass
+class PPOConfig(TrainingArguments):
+    """Arguments of PPO.
+
+    A rollout holds `per_device_train_batch_size * gradient_accumulation_steps` episodes for each
+    process; it is consumed in `num_mini_batches` optimizer steps per epoch, each in forward passes
+    of `per_device_train_batch_size`. `total_episodes` sets the length of the training, by default
+    `num_train_epochs` times the prompts; `save_steps` and `logging_steps` count rollouts.
+    """
+
+    learning_rate: float = field(default=3e-6, metadata={"help": "Of AdamW."})
+    logging_steps: float = field(default=1, metadata={"help": "Rollouts between two logs."})
+    dataset_num_proc: int | None = field(
+        default=None, metadata={"help": "Processes that tokenise a data set of texts."}
+    )
+    total_episodes: int | None = field(
+        default=None, metadata={"help": "Responses to sample in all."}
+    )
+    num_ppo_epochs: int = field(default=4, metadata={"help": "Passes over each rollout."})
+    num_mini_batches: int = field(default=1, metadata={"help": "Optimizer steps per pass."})
+    local_rollout_forward_batch_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "Responses that are sampled, and rows that are read, at once in a rollout; by "
+            "default all are sampled together and 16 rows read."
+        },
+    )
+    num_sample_generations: int = field(
+        default=10, metadata={"help": "How often samples on the eval data set are kept; 0: never."}
+    )
+    response_length: int = field(default=53, metadata={"help": "Longest response, in tokens."})
+    stop_token: Literal["eos"] | None = field(
+        default=None, metadata={"help": "`eos`; responses end there in any case."}
+    )
+    stop_token_id: int | None = field(
+        default=None, metadata={"help": "Id that ends a response in place of EOS."}
+    )
+    temperature: float = field(default=0.7, metadata={"help": "Of sampling and of the loss."})
+    missing_eos_penalty: float | None = field(
+        default=None, metadata={"help": "Taken off the score of a response that does not end."}
+    )
+    length_penalty: float = field(
+        default=0.0, metadata={"help": "Taken off the score for each token of the response."}
+    )
+    reward_clip: float | None = field(
+        default=None, metadata={"help": "Scores are clipped to this size before penalties."}
+    )
+    sft_model_path: str | None = field(
+        default=None, metadata={"help": "Policy and reference, where no `model` is given."}
+    )
+    reward_model_path: str | None = field(
+        default=None, metadata={"help": "Reward and value model, where none are given."}
+    )
+    model_adapter_name: str | None = field(
+        default=None, metadata={"help": "The adapter to train, where the policy has several."}
+    )
+    ref_adapter_name: str | None = field(
+        default=None, metadata={"help": "The adapter that is the reference; else it is the base."}
+    )
+    whiten_rewards: bool = field(
+        default=False, metadata={"help": "Scale token rewards to standard deviation 1."}
+    )
+    whiten_advantages: bool = field(
+        default=True, metadata={"help": "Advantages with mean 0 and standard deviation 1."}
+    )
+    kl_coef: float = field(default=0.05, metadata={"help": "Weight of the per-token KL."})
+    kl_estimator: Estimator = field(default="k1", metadata={"help": "k1 or k3."})
+    kl_target: float | None = field(
+        default=None, metadata={"help": "Nats a response that kl_coef is steered to; else fixed."}
+    )
+    kl_horizon: int = field(default=10000, metadata={"help": "Episodes over which it is steered."})
+    kl_limit: float | None = field(
+        default=1000.0, metadata={"help": "Nats a response at which the training is stopped."}
+    )
+    target_kl: float | None = field(
+        default=None,
+        metadata={"help": "Nats a token from the rollout at which its updates are ended."},
+    )
+    cliprange: float = field(default=0.2, metadata={"help": "Clip of the policy ratio."})
+    cliprange_value: float = field(default=0.2, metadata={"help": "Clip of the value change."})
+    vf_coef: float = field(default=0.1, metadata={"help": "Weight of the value loss."})
+    entropy_coef: float = field(default=0.0, metadata={"help": "Weight of the entropy bonus."})
+    ptx_coef: float = field(
+        default=0.0, metadata={"help": "Weight of the log-likelihood of the ptx data set."}
+    )
+    gamma: float = field(default=1.0, metadata={"help": "Discount."})
+    lam: float = field(default=0.95, metadata={"help": "Lambda of GAE."})
+    save_minutes: float | None = field(
+        default=None, metadata={"help": "Also save after so many minutes, at the next rollout."}
+    )
+    ds3_gather_for_generation: bool = field(
+        default=True, metadata={"help": "Of DeepSpeed ZeRO-3, which this trainer does not run on."}
+    )
+    num_total_batches: int | None = field(default=None, metadata={"help": "Computed."})
+    micro_batch_size: int | None = field(default=None, metadata={"help": "Computed."})
+    local_batch_size: int | None = field(default=None, metadata={"help": "Computed."})
+    batch_size: int | None = field(default=None, metadata={"help": "Computed."})
+    local_mini_batch_size: int | None = field(default=None, metadata={"help": "Computed."})
+    mini_batch_size: int | None = field(default=None, metadata={"help": "Computed."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()  # type: ignore[no-untyped-call]
+        self._check_ranges()
+        self._refuse()
+        self._divide()
+
+    def _check_ranges(self) -> None:
+        for name in POSITIVE + POSITIVE_OR_NONE:
+            value = getattr(self, name)
+            if not (value is None and name in POSITIVE_OR_NONE) and not value > 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        for name in NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("gamma", "lam"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
+        if self.missing_eos_penalty is not None and self.missing_eos_penalty < 0:
+            raise ValueError(
+                f"missing_eos_penalty is taken off the score: it must not be negative, got "
+                f"{self.missing_eos_penalty}"
+            )
+        if self.kl_estimator not in {"k1", "k3"}:
+            raise ValueError(f"kl_estimator must be k1 or k3, got {self.kl_estimator!r}")
+
+    def _refuse(self) -> None:
+        if self.stop_token not in {None, "eos"}:
+            raise ValueError(
+                f"stop_token must be eos or nothing, got {self.stop_token!r}: give another token "
+                "as stop_token_id"
+            )
+        if self.stop_token is not None and self.stop_token_id is not None:
+            raise ValueError("stop_token and stop_token_id are both given: leave one out")
+        if self.fp16:
+            raise ValueError("fp16 is not supported, its ratios overflow: use bf16")
+        if self.deepspeed or not self.ds3_gather_for_generation:
+            raise ValueError(
+                "PPO here runs on one process a device, without DeepSpeed: leave out deepspeed and "
+                "ds3_gather_for_generation, and save memory with LoRA"
+            )
+
+    def _divide(self) -> None:
+        """Sizes of a rollout and of its parts, over all processes."""
+        whole = self.per_device_train_batch_size * self.gradient_accumulation_steps
+        if whole % self.num_mini_batches:
+            raise ValueError(
+                f"a rollout of {whole} episodes (per_device_train_batch_size * "
+                f"gradient_accumulation_steps) does not divide into {self.num_mini_batches} "
+                "mini-batches"
+            )
+        self.rollout_size = whole * self.world_size
+        if self.total_episodes is not None and self.total_episodes < self.rollout_size:
+            raise ValueError(
+                f"total_episodes is {self.total_episodes}, less than one rollout of "
+                f"{self.rollout_size}"
+            )
+        self._computed = {
+            "micro_batch_size": self.per_device_train_batch_size * self.world_size,
+            "local_batch_size": whole,
+            "batch_size": self.rollout_size,
+            "local_mini_batch_size": whole // self.num_mini_batches,
+            "mini_batch_size": self.rollout_size // self.num_mini_batches,
+        }
+        for name, value in self._computed.items():
+            self._fill(name, value)
+
+    def _fill(self, name: str, value: int) -> None:
+        if getattr(self, name) not in {None, value}:
+            raise ValueError(
+                f"{name} follows from the other sizes and is {value}, got {getattr(self, name)}: "
+                "leave it out"
+            )
+        setattr(self, name, value)
+
+    def rollouts(self, prompts: int) -> int:
+        """How many rollouts the training makes on so many prompts."""
+        episodes = self.total_episodes
+        if episodes is None:
+            episodes = max(math.ceil(self.num_train_epochs * prompts), self.rollout_size)
+        count = int(episodes // self.rollout_size)
+        self._fill("num_total_batches", count)
+        return count

@@ -1,0 +1,120 @@
+"""From the arguments of a PPO trainer to its models."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rlhf.models.loading import load_policy, load_scorer, without_dropout
+from rlhf.policy.ppo_config import PPOConfig
+from rlhf.policy.ppo_models import OneBase, PolicyAndValue, SharedTrunk
+from rlhf.policy.rewards import RewardFunction, Rewards, SummedRewards, TextRewards
+from rlhf.reward.scorer import Scorer
+
+ACTOR_CRITICS = (PolicyAndValue, SharedTrunk, OneBase)
+
+
+def models_of(
+    args: PPOConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    model: Any,
+    value_model: Any,
+    reward_model: Any,
+    reward_function: RewardFunction | None,
+    peft_config: Any,
+) -> tuple[Any, Any]:
+    """What is trained, and the reward model (None where there is none); both come from the paths
+    in the config where they are not given. Raises ValueError where something is missing.
+    """
+    pad = tokenizer.pad_token_id if isinstance(tokenizer.pad_token_id, int) else 0
+    if reward_model is None and reward_function is None and args.reward_model_path is not None:
+        reward_model = load_scorer(args.reward_model_path, pad)
+        if value_model is None:
+            value_model = load_scorer(args.reward_model_path, pad)
+    if isinstance(model, ACTOR_CRITICS):
+        if value_model is not None or peft_config is not None:
+            raise ValueError("model brings its values and adapters along: leave out the rest")
+        return model, reward_model
+    if model is None:
+        if args.sft_model_path is None:
+            raise ValueError("there is no policy: give model, or sft_model_path")
+        model = load_policy(args.sft_model_path)
+    _check_logits(model)
+    if peft_config is not None:
+        model = _adapted(model, peft_config)
+    without_dropout(model)
+    if value_model is None:
+        return SharedTrunk(model), reward_model
+    value_model_of(value_model)
+    if value_model is reward_model:
+        raise ValueError("value_model and reward_model are one object: training would move both")
+    without_dropout(value_model)
+    models = PolicyAndValue(
+        model,
+        value_model,
+        policy_adapter=args.model_adapter_name,
+        reference_adapter=args.ref_adapter_name,
+    )
+    return models, reward_model
+
+
+def value_model_of(model: Any) -> Any:
+    """The model, where it can give values. Raises ValueError where it cannot."""
+    if not hasattr(model, "score"):
+        raise ValueError(
+            f"PPO's value model starts as the reward model and needs a decoder that scores every "
+            f"token; {type(model).__name__} scores whole texts: choose another base model, or "
+            "ppo.memory shared"
+        )
+    return model
+
+
+def _adapted(model: Any, peft_config: Any) -> Any:
+    from peft import get_peft_model
+
+    if hasattr(model, "peft_config"):
+        raise ValueError(
+            "model carries adapters already and a peft_config is given: merge and save them first, "
+            "or leave out peft_config"
+        )
+    return get_peft_model(model, peft_config)
+
+
+def _check_logits(model: Any) -> None:
+    """Log-probabilities are made from the output layer alone; some models do more after it."""
+    settings = model.config.get_text_config()
+    for name, plain in (("final_logit_softcapping", None), ("logits_scaling", 1.0)):
+        if getattr(settings, name, plain) not in {plain, 1.0}:
+            raise ValueError(
+                f"{type(model).__name__} changes its logits after the output layer ({name} is "
+                f"{getattr(settings, name)}), which PPO does not know: choose another model"
+            )
+
+
+def reference_of(models: Any, ref_model: PreTrainedModel | None) -> PreTrainedModel | None:
+    """The reference: what is given, else None where the policy has adapters to switch off, else a
+    copy of the policy as it is now.
+    """
+    if ref_model is models.policy:
+        raise ValueError("model and ref_model are one object: leave out ref_model, it is copied")
+    if ref_model is not None:
+        return ref_model
+    if isinstance(models, OneBase) or hasattr(models.policy, "disable_adapter"):
+        return None
+    return copy.deepcopy(models.policy)  # type: ignore[no-any-return]
+
+
+def frozen_models(
+    reference: PreTrainedModel | None, rewards: Rewards, models: Any
+) -> Iterator[PreTrainedModel]:
+    """The models that are asked and never trained."""
+    if reference is not None:
+        yield reference
+    sources = rewards.sources if isinstance(rewards, SummedRewards) else (rewards,)
+    for source in sources:
+        if source is models:
+            continue
+        scorer = source.scorer if isinstance(source, TextRewards) else source
+        if isinstance(scorer, Scorer):
+            yield scorer.model

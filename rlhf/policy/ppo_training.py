@@ -1,0 +1,126 @@
+"""PPO from saved models to saved models."""
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import save_file
+
+from rlhf.data.identity import Json
+from rlhf.data.jsonl import write_jsonl
+from rlhf.models.loading import (
+    add_adapters,
+    device,
+    load_policy,
+    load_scorer,
+    load_tokenizer,
+    pad_token_id,
+    save_whole,
+)
+from rlhf.models.lora import LoraSettings
+from rlhf.models.training import fit
+from rlhf.policy.adapters import one_base
+from rlhf.policy.held_out import HeldOut, Watch
+from rlhf.policy.ppo import BEST, SAMPLES, PPOTrainer
+from rlhf.policy.ppo_config import PPOConfig
+from rlhf.policy.ppo_models import PolicyAndValue, SharedTrunk, load_trained_state, values_state
+from rlhf.policy.ppo_setup import value_model_of
+from rlhf.policy.ptx import PtxRows
+from rlhf.policy.rewards import RewardFunction, Rewards
+from rlhf.policy.rollout import PromptIds
+from rlhf.reward.scorer import Scorer
+
+Memory = Literal["separate", "shared", "adapters"]
+HELD_OUT = "held-out.jsonl"
+
+
+def train_ppo(
+    policy: str | Path,
+    reward_model: str | Path,
+    prompts: Sequence[PromptIds],
+    output: Path,
+    trainer_args: Json,
+    *,
+    dtype: str,
+    lora: LoraSettings | None,
+    log: Callable[[Json], None],
+    progress: Callable[[int, int], None],
+    memory: Memory = "separate",
+    function: RewardFunction | None = None,
+    function_alone: bool = False,
+    held_out: Sequence[PromptIds] = (),
+    monitor: str | Path | None = None,
+    ptx: PtxRows | None = None,
+) -> tuple[Json, Watch]:
+    """Trains a policy against a reward model with PPO; reference and start are the folder `policy`.
+
+    Returns what `fit` returns, and what was found on `held_out` prompts. Saves the policy in
+    `output` and what gives the values in `value` beside it. With a `monitor`, a reward model that
+    is only looked at, `output` holds the policy that it liked best and `last` the last one.
+    """
+    tokenizer = load_tokenizer(policy)
+    pad = pad_token_id(tokenizer)
+    models, rewards = _models(policy, reward_model, pad, dtype, lora, memory)
+    watcher = None if monitor is None else _scorer(monitor, pad, dtype)
+    trainer = PPOTrainer(
+        args=PPOConfig(**trainer_args),
+        processing_class=tokenizer,
+        model=models,
+        reward_model=None if function_alone else rewards,
+        reward_function=function,
+        train_dataset=prompts,
+        held_out=HeldOut(held_out, watcher) if held_out else None,
+        ptx_dataset=ptx,
+    )
+    last = fit(trainer, log=log, progress=progress)
+    if trainer.args.should_save:
+        _save(trainer, output, best=monitor is not None)
+    return last, trainer.watch
+
+
+def _models(
+    policy: str | Path,
+    reward_model: str | Path,
+    pad: int,
+    dtype: str,
+    lora: LoraSettings | None,
+    memory: Memory,
+) -> tuple[Any, Rewards]:
+    actor = load_policy(policy, dtype)
+    if memory == "adapters":
+        if lora is None:
+            raise ValueError("ppo.memory: adapters needs model.lora: set it, or memory: separate")
+        joint = one_base(actor, load_scorer(reward_model, pad, dtype), lora)
+        return joint, joint
+    rewards = _scorer(reward_model, pad, dtype)
+    adapted = actor if lora is None else add_adapters(actor, lora, "CAUSAL_LM")
+    if memory == "shared":
+        return SharedTrunk(adapted), rewards
+    value = value_model_of(load_scorer(reward_model, pad, dtype))
+    if lora is not None:
+        value = add_adapters(value, lora, "SEQ_CLS")
+    return PolicyAndValue(adapted, value), rewards
+
+
+def _scorer(folder: str | Path, pad: int, dtype: str) -> Scorer:
+    return Scorer(load_scorer(folder, pad, dtype).to(device()), pad)  # type: ignore[arg-type]
+
+
+def _save(trainer: PPOTrainer, output: Path, *, best: bool) -> None:
+    tokenizer, models = trainer.tokenizer_of_policy, trainer.trained
+    values = output.parent / "value"
+    if isinstance(models, PolicyAndValue):
+        save_whole(models.value_model, tokenizer, values)
+    else:
+        values.mkdir(exist_ok=True)
+        save_file(values_state(models), values / "value.safetensors")
+    if trainer.watch.samples:
+        write_jsonl(output.parent / SAMPLES, trainer.watch.samples)
+        write_jsonl(output.parent / HELD_OUT, trainer.watch.history)
+    if best:
+        kept = torch.load(Path(trainer.args.output_dir or ".") / BEST, weights_only=True)
+        save_whole(copy.deepcopy(models.policy), tokenizer, output.parent / "last")
+        load_trained_state(models, kept)
+    save_whole(models.policy, tokenizer, output)

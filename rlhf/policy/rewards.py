@@ -1,0 +1,154 @@
+"""Where PPO's scores come from: a reward model on token ids, one with another tokenizer through
+text, a function of the user's, or several added.
+"""
+
+import importlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from transformers import PreTrainedTokenizerBase
+
+from rlhf.models.conversation import response_ids
+from rlhf.models.loading import eos_token_id, pad_token_id
+from rlhf.reward.scorer import Scorer
+
+Ids = Sequence[int]
+RewardFunction = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
+
+log = logging.getLogger(__name__)
+
+
+class Rewards(Protocol):
+    """Scores responses, given as token ids; EOS is part of a finished response's ids."""
+
+    def score(self, prompts: Sequence[Ids], responses: Sequence[Ids]) -> list[float]:
+        """One number for each (prompt, response), in the order given."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextRewards:
+    """A reward model with another tokenizer: what the policy wrote is decoded and read again."""
+
+    scorer: Scorer
+    policy_tokenizer: PreTrainedTokenizerBase
+    reward_tokenizer: PreTrainedTokenizerBase
+
+    def score(self, prompts: Sequence[Ids], responses: Sequence[Ids]) -> list[float]:
+        """Rewards of the texts; a response that ended ends with the reward model's own EOS."""
+        asked = [self._prompt(ids) for ids in prompts]
+        answers = [self._response(ids) for ids in responses]
+        return self.scorer.score(asked, answers)
+
+    def _prompt(self, ids: Ids) -> list[int]:
+        text = self.policy_tokenizer.decode(list(ids), skip_special_tokens=True)
+        found = self.reward_tokenizer(text, add_special_tokens=False)["input_ids"]
+        return list(found) or [eos_token_id(self.reward_tokenizer)]
+
+    def _response(self, ids: Ids) -> list[int]:
+        finished = bool(ids) and ids[-1] == eos_token_id(self.policy_tokenizer)
+        text = str(self.policy_tokenizer.decode(list(ids), skip_special_tokens=True))
+        found = response_ids(self.reward_tokenizer, text, finished=finished)
+        return found or [eos_token_id(self.reward_tokenizer)]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRewards:
+    """A function of the user's on texts: all prompts and responses of a rollout in, numbers out."""
+
+    function: RewardFunction
+    tokenizer: PreTrainedTokenizerBase
+
+    def score(self, prompts: Sequence[Ids], responses: Sequence[Ids]) -> list[float]:
+        """The function's numbers. Raises ValueError where it does not give one a response."""
+        asked, answers = (
+            [str(self.tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in rows]
+            for rows in (prompts, responses)
+        )
+        found = [float(one) for one in self.function(asked, answers)]
+        if len(found) != len(answers):
+            name = getattr(self.function, "__name__", repr(self.function))
+            raise ValueError(
+                f"the reward function {name} gave {len(found)} numbers for {len(answers)} "
+                "responses: it must give one for each"
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class SummedRewards:
+    """Several sources, added."""
+
+    sources: tuple[Rewards, ...]
+
+    def score(self, prompts: Sequence[Ids], responses: Sequence[Ids]) -> list[float]:
+        """The sums."""
+        found = [source.score(prompts, responses) for source in self.sources]
+        return [sum(numbers) for numbers in zip(*found, strict=True)]
+
+
+def reward_function(name: str) -> RewardFunction:
+    """The function named `package.module:function` in a config. Raises ValueError where there is
+    none.
+    """
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ValueError(f"no reward function {name!r}: write package.module:function")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"cannot import the reward function {name!r}: {error}") from error
+    if not callable(found):
+        raise ValueError(f"{name!r} is no function")
+    return cast("RewardFunction", found)
+
+
+def rewards_of(
+    model: Any,
+    function: RewardFunction | None,
+    tokenizer: PreTrainedTokenizerBase,
+    reward_tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Rewards:
+    """The rewards of a model (a classifier, or anything that scores ids), of a function, or their
+    sum. Raises ValueError where there is neither, or where the model cannot read these ids.
+    """
+    sources: list[Rewards] = []
+    if model is not None:
+        sources.append(_of_model(model, tokenizer, reward_tokenizer))
+    if function is not None:
+        sources.append(FunctionRewards(function, tokenizer))
+    if not sources:
+        raise ValueError("PPO needs a reward: give reward_model, reward_function, or both")
+    return sources[0] if len(sources) == 1 else SummedRewards(tuple(sources))
+
+
+def _of_model(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    reward_tokenizer: PreTrainedTokenizerBase | None,
+) -> Rewards:
+    if hasattr(model, "score") and not hasattr(model, "config"):
+        return cast("Rewards", model)  # a Scorer, or what behaves like one
+    other = reward_tokenizer is not None and reward_tokenizer.get_vocab() != tokenizer.get_vocab()
+    if other:
+        assert reward_tokenizer is not None
+        log.warning(
+            "The reward model has another tokenizer: responses are scored through their text, "
+            "which costs a decoding and a tokenising for each, and shifts scores where the text "
+            "does not come back as it was."
+        )
+        scorer = Scorer(model, pad_token_id(reward_tokenizer))
+        return TextRewards(scorer, tokenizer, reward_tokenizer)
+    known = int(model.config.get_text_config().vocab_size)
+    if known < len(tokenizer):
+        raise ValueError(
+            f"the reward model knows {known} tokens and the tokenizer {len(tokenizer)}: give its "
+            "own tokenizer as reward_processing_class"
+        )
+    return Scorer(model, _padding(tokenizer))
+
+
+def _padding(tokenizer: PreTrainedTokenizerBase) -> int:
+    found = tokenizer.pad_token_id
+    return int(found) if isinstance(found, int) else eos_token_id(tokenizer)

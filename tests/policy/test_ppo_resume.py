@@ -1,0 +1,124 @@
+"""A PPO training that was cut short ends as if nothing had happened, bit for bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ppo_run import outcome, train, trainer_in
+from tiny_models import interrupt_after
+
+from rlhf.data.identity import Json
+from rlhf.models.training import newest_checkpoint
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+STEPS = 5 * 2 * 2  # rollouts, epochs, mini-batches
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Json, list[Json]]:
+    """The uninterrupted training, and its log."""
+    trainer = trainer_in(tmp_path_factory.mktemp("whole"), {})
+    logged = train(trainer)
+    return outcome(trainer), logged
+
+
+def same(found: Json, expected: Json) -> None:
+    assert torch.equal(found["weights"], expected["weights"])
+    for name in ("kl_coef", "history", "samples"):
+        assert found[name] == expected[name], name
+
+
+def deterministic(rows: list[Json]) -> list[Json]:
+    dated = ("time/", "memory/", "eps", "train_")
+    return [{k: v for k, v in row.items() if not k.startswith(dated)} for row in rows]
+
+
+def test_everything_with_a_state_is_at_work(whole: tuple[Json, list[Json]]) -> None:
+    """Or the other tests would prove little."""
+    found, logged = whole
+    assert found["kl_coef"] != 0.05
+    assert any(0 < row.get("policy/updates_skipped", 0) < 1 for row in logged)
+    assert len(found["history"]) == 4
+    assert "held_out/monitor" in found["history"][0]
+
+
+@pytest.mark.parametrize("step", random.Random(5).sample(range(6, STEPS + 1), 3))
+def test_resumed_is_uninterrupted(
+    tmp_path: Path, whole: tuple[Json, list[Json]], step: int
+) -> None:
+    cut = trainer_in(tmp_path, {})
+    cut.add_callback(interrupt_after(step))
+    with pytest.raises(KeyboardInterrupt):
+        train(cut)
+    again = trainer_in(tmp_path, {})
+    logged = train(again)
+    same(outcome(again), whole[0])
+    assert deterministic(logged) == deterministic(whole[1])
+
+
+def run(folder: Path, changes: Json, *interruption: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, HERE / "ppo_run.py", folder, json.dumps(changes), *interruption]
+    return subprocess.run(
+        list(map(str, command)),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{HERE}"},
+    )
+
+
+def outcome_of(folder: Path) -> Any:
+    return torch.load(folder / "outcome.pt", weights_only=False)
+
+
+def test_sigterm_ends_the_rollout_saves_and_says_so(
+    tmp_path: Path, whole: tuple[Json, list[Json]]
+) -> None:
+    ended = run(tmp_path, {"save_strategy": "no"}, 6, signal.SIGTERM)
+    assert ended.returncode == 143, ended.stderr[-500:]
+    # step 6 lies in the second rollout, which ends with step 8
+    assert "told to stop: saved step 8" in ended.stderr
+    saved = newest_checkpoint(tmp_path / "checkpoints")
+    assert saved is not None
+    assert saved.name == "checkpoint-8"
+    assert not (tmp_path / "outcome.pt").exists()
+    again = trainer_in(tmp_path, {"save_strategy": "no"})
+    train(again)
+    same(outcome(again), whole[0])
+
+
+def test_saving_on_time(tmp_path: Path) -> None:
+    settings: Json = {"save_strategy": "no", "total_episodes": 16}
+    train(trainer_in(tmp_path / "never", settings))
+    assert newest_checkpoint(tmp_path / "never" / "checkpoints") is None
+    train(trainer_in(tmp_path / "often", {**settings, "save_minutes": 1e-9}))
+    saved = {path.name for path in (tmp_path / "often" / "checkpoints").glob("checkpoint-*")}
+    assert saved == {"checkpoint-4", "checkpoint-8"}
+    train(trainer_in(tmp_path / "rarely", {**settings, "save_minutes": 60}))
+    assert newest_checkpoint(tmp_path / "rarely" / "checkpoints") is None
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    train(trainer_in(tmp_path, {"total_episodes": 8}))
+    other = trainer_in(tmp_path, {"total_episodes": 16})
+    other.trained.policy.lm_head.weight.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"of another model: 1 weights differ, policy.lm_head"):
+        train(other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", random.Random(7).choices(range(1, STEPS + 1), k=20))
+def test_killed_at_any_instant(tmp_path: Path, whole: tuple[Json, list[Json]], step: int) -> None:
+    """SIGKILL, in a process of its own: nothing gets a chance to tidy up."""
+    assert run(tmp_path, {}, step, signal.SIGKILL).returncode == -signal.SIGKILL
+    again = run(tmp_path, {})
+    assert again.returncode == 0, again.stderr[-500:]
+    same(outcome_of(tmp_path), whole[0])
