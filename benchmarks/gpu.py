@@ -28,10 +28,11 @@ def main() -> None:
     parser.add_argument("--phases", nargs="+", default=list(PHASES), choices=PHASES)
     parser.add_argument("--trl", type=Path, help="a folder that holds TRL for reward and DPO")
     parser.add_argument("--trl-ppo", type=Path, help="a folder that holds TRL 1.12")
+    parser.add_argument("--steps", type=int, default=4, help="steps or rollouts; one warms up")
     parser.add_argument("--seconds", type=float, default=500, help="stop starting sizes after this")
     asked = parser.parse_args()
     sizes = asked.sizes[:1] if asked.quick else asked.sizes
-    steps = 2 if asked.quick else 4
+    steps = 2 if asked.quick else asked.steps
     sides: list[tuple[str, Path | None, list[str]]] = [("ours", None, asked.phases)]
     if asked.trl is not None:
         sides.append(("trl", asked.trl, [p for p in asked.phases if p != "ppo"]))

@@ -1,11 +1,12 @@
 """Our side of `benchmarks.gpu`: tokens are counted once, where they pass through the model."""
 
+from statistics import median
 from typing import Any
 
-from transformers import TrainingArguments
+import torch
+from transformers import TrainerCallback, TrainingArguments
 
 from benchmarks.gpu_work import (
-    EOS,
     LOADS,
     PAD,
     PROMPT_TOKENS,
@@ -22,10 +23,8 @@ from benchmarks.gpu_work import (
 )
 from rlhf.data.identity import Json
 from rlhf.models.decoder import train_tokenizer
-from rlhf.models.generation import Completion, Sampling, sample
 from rlhf.policy.dpo import DPOTrainer, reference_logprobs
 from rlhf.policy.ppo import PPOConfig, PPOTrainer
-from rlhf.policy.rollout import PromptIds
 from rlhf.reward.rankings import RankedPrompt
 from rlhf.reward.scorer import Scorer
 from rlhf.reward.trainer import RankedCollator, RankedDataset, RewardArguments, RewardTrainer
@@ -117,8 +116,23 @@ def dpo(size: str, steps: int, peak: float, folder: str) -> Json:
     )
 
 
+class PhaseSeconds(TrainerCallback):
+    """What each rollout's log says of its phases."""
+
+    def __init__(self) -> None:
+        self.rows: list[Json] = []
+
+    def on_log(self, *_: Any, logs: dict[str, float] | None = None, **__: Any) -> None:
+        if logs and "time/update_seconds" in logs:
+            self.rows.append(logs)
+
+    def median(self, phase: str) -> float:
+        """Of the rollouts after the first."""
+        return float(median(row[f"time/{phase}_seconds"] for row in self.rows[1:]))
+
+
 def ppo(size: str, steps: int, peak: float, folder: str) -> Json:
-    """PPO's step: sampling, the passes that score, and four epochs of updates."""
+    """PPO's step: sampling, the passes that score, and four epochs of updates; layers compiled."""
     load = LOADS[size]
     epochs = 4
     config = PPOConfig(
@@ -127,56 +141,35 @@ def ppo(size: str, steps: int, peak: float, folder: str) -> Json:
             total_episodes=load.episodes * steps,
             per_device_train_batch_size=load.micro_batch,
             gradient_accumulation_steps=load.episodes // load.micro_batch,
+            local_rollout_forward_batch_size=load.episodes,
             num_ppo_epochs=epochs,
             response_length=RESPONSE_TOKENS,
-            missing_eos_penalty=0.0,
+            temperature=1.0,
+            logging_steps=1,
+            num_sample_generations=0,
+            torch_compile=torch.cuda.is_available(),
         )
     )
-    tokenizer = train_tokenizer(["a text to learn bytes from"], 300)
-    prompts = [
-        PromptIds(str(i), tuple(ids))
-        for i, ids in enumerate(token_ids(load.episodes * steps, PROMPT_TOKENS, 0))
-    ]
-    policy, reference = random_policy(size), random_policy(size)
-    value, rewarder = random_scorer(size), random_scorer(size)
+    prompts = [{"input_ids": ids} for ids in token_ids(load.episodes * steps, PROMPT_TOKENS, 0)]
+    clock, phases = StepClock(), PhaseSeconds()
     trainer = PPOTrainer(
         args=config,
-        processing_class=tokenizer,
-        model=policy,
-        value_model=value,
-        ref_model=reference,
-        scorer=Scorer(rewarder, PAD),
+        processing_class=train_tokenizer(["a text to learn bytes from"], 300),
+        model=random_policy(size),
+        ref_model=random_policy(size),
+        value_model=random_scorer(size),
+        reward_model=Scorer(random_scorer(size), PAD),
         train_dataset=prompts,
+        callbacks=[clock, phases],
     )
-    clock = StepClock()
-    trainer.add_callback(clock)
     trainer.train()
     step = clock.median(every=epochs)
-    batch = prompts[: load.episodes]
-    asked = [one.ids for one in batch]
-    seeds = list(range(load.episodes))
-
-    def draw() -> list[Completion]:
-        return sample(
-            policy,
-            asked,
-            seeds,
-            Sampling(RESPONSE_TOKENS),
-            eos_token_id=EOS,
-            pad_token_id=PAD,
-            batch_size=load.episodes,
-        )
-
-    sampling = median_seconds(draw, repeats=1)
-    drawn = draw()
-    sampled = sum(len(one.ids) for one in drawn)
-    scoring = median_seconds(
-        lambda: trainer.roller.evaluate(policy, value, batch, drawn), repeats=1
-    )
-    update = step - sampling - scoring
+    sampled = load.episodes * phases.rows[-1]["objective/response_tokens"]
     tokens = load.episodes * EPISODE_TOKENS
     layers = decoder_flops(size, tokens, EPISODE_TOKENS / 2)
-    flops = epochs * 3 * (2 * layers + head_flops(size, sampled))
+    flops = epochs * 3 * (2 * layers + head_flops(size, int(sampled)))
+    sampling, update = phases.median("generate"), phases.median("update")
+    scoring = sum(phases.median(phase) for phase in ("read", "reference", "reward"))
     return {
         "step_seconds": round(step, 3),
         "sample_seconds": round(sampling, 3),

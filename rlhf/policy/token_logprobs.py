@@ -11,8 +11,9 @@ from torch.utils.checkpoint import checkpoint
 from rlhf.models.batching import Rows
 
 # Logits that stand in memory at once, in numbers; what is larger is cut into chunks, and those are
-# made again in the backward pass.
-CHUNK_LOGITS = 1 << 24
+# made again in the backward pass. A GPU needs large chunks to be busy.
+CPU_CHUNK_LOGITS = 1 << 24
+GPU_CHUNK_LOGITS = 1 << 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def token_logprobs(
     states = hidden[:, :-1][mask[:, 1:]]  # (N, D): the state before each response token
     targets = rows.input_ids[mask]  # (N,)
     vocabulary = head.weight.shape[0]
-    size = max(1, CHUNK_LOGITS // vocabulary)
+    size = max(1, (GPU_CHUNK_LOGITS if hidden.is_cuda else CPU_CHUNK_LOGITS) // vocabulary)
     again = len(targets) > size and torch.is_grad_enabled() and states.requires_grad
     pieces = []
     for part, ids in zip(states.split(size), targets.split(size), strict=True):
@@ -58,9 +59,9 @@ def token_logprobs(
 def _chunk(
     head: Any, states: torch.Tensor, ids: torch.Tensor, temperature: float, bonus: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    logits = head(states)
-    logits = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
-    logprobs = torch.log_softmax(logits, -1)  # (N, V)
+    logits = head(states) if temperature == 1 else head(states) / temperature
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    logprobs = torch.log_softmax(logits, -1, dtype=wide)  # (N, V)
     with torch.set_grad_enabled(bonus and torch.is_grad_enabled()):
         entropies = -(logprobs.exp() * logprobs).sum(-1)
     return logprobs.gather(1, ids[:, None])[:, 0], entropies

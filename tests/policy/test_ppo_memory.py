@@ -65,7 +65,7 @@ def test_logprobs_and_entropies_by_their_definitions() -> None:
 def test_chunks_change_neither_numbers_nor_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for limit in (1 << 24, 80):  # two tokens at a time, made again in the backward pass
-        monkeypatch.setattr(tokens, "CHUNK_LOGITS", limit)
+        monkeypatch.setattr(tokens, "CPU_CHUNK_LOGITS", limit)
         model = policy()
         read = SharedTrunk(model).read(ROWS, 0.7, bonus=True)
         (read.logprobs * 2 + read.entropies).sum().backward()
@@ -77,7 +77,7 @@ def test_chunks_change_neither_numbers_nor_gradients(monkeypatch: pytest.MonkeyP
 
 def test_no_tensor_of_batch_length_and_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest tensor that a pass keeps for its backward stays far below B x T x V."""
-    monkeypatch.setattr(tokens, "CHUNK_LOGITS", 40_000)
+    monkeypatch.setattr(tokens, "CPU_CHUNK_LOGITS", 40_000)
     model = policy(20_000, dtype=torch.float32)
     rows = make_rows([(5,)] * 8, [[7] * 30] * 8, PAD)
     largest = 0
