@@ -25,6 +25,7 @@ STAGES = (
     "preferences",
     "reward",
     "certify",
+    "monitor",
     "dpo",
     "ppo",
     "rloo",
