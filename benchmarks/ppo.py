@@ -191,7 +191,9 @@ def _smoothed(scores: list[float]) -> list[float]:
 
 
 def _first(curve: list[float], elapsed: list[float], goal: float) -> float:
-    return next(at for score, at in zip(curve, elapsed, strict=True) if score >= goal)
+    return next(
+        (at for score, at in zip(curve, elapsed, strict=True) if score >= goal), float("nan")
+    )
 
 
 def main() -> None:
