@@ -20,6 +20,7 @@ TITLES = {
     "preferences": "the preferences",
     "reward": "the reward model",
     "certify": "the certificate of the reward model",
+    "monitor": "the monitor of PPO",
     "dpo": "DPO",
     "ppo": "PPO",
     "rloo": "RLOO",
@@ -136,6 +137,9 @@ def _expected(run: RunRecord, name: str) -> bool:
     """
     if name == "judge":
         return bool((run.config.get("evaluate") or {}).get("people_judgements", 0))
+    if name == "monitor":
+        ppo = run.config.get("ppo") or {}
+        return bool(ppo.get("enabled", True) and ppo.get("monitor", False))
     if name in {"rloo", "rejection"}:
         return bool((run.config.get(name) or {}).get("enabled", False))
     return True
