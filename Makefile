@@ -25,7 +25,7 @@ quickstart: .venv/installed
 	$(QUIET) $(BIN)/rlhf run pipelines/configs/quickstart.yaml
 
 test: .venv/installed
-	$(OFFLINE) $(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu"
+	$(OFFLINE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 test-slow: .venv/installed
 	$(OFFLINE) $(BIN)/pytest -m "not gpu" --timeout 1800

@@ -221,6 +221,7 @@ def _is(finding: Finding, labeler: str) -> bool:
     return finding.labeler_id == labeler
 
 
+@pytest.mark.slow
 def test_crews_in_which_nobody_differs_are_left_in_peace() -> None:
     accused = 0
     for seed in range(CREWS):

@@ -33,6 +33,9 @@ def rlhf(*words: str | Path, said: str = "") -> subprocess.CompletedProcess[str]
     )
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("runs")

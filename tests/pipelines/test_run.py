@@ -17,6 +17,7 @@ from rlhf.tracking.run_folder import Completion, StageFolder, owned
 
 ROOT = Path(__file__).parents[2]
 TINY = Path(__file__).parent / "tiny.yaml"
+SLOW = pytest.mark.slow
 # Runs the shipped runner, and kills its own process with -9 when a stage has come to a given step.
 KILLER = """
 import os, signal, sys
@@ -35,6 +36,11 @@ Run(load_config(Path({config!r}), ["runs_dir=" + runs_dir]), observer=Killer()).
 def rlhf(*words: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipelines.cli", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240)
+
+
+def heeding_interrupts() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would what we start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def completed(run: Path) -> dict[str, Completion]:
@@ -98,9 +104,19 @@ def test_a_second_run_skips_everything_without_torch(whole: Path) -> None:
     assert completed(whole) == before
 
 
-def test_killed_five_times_it_equals_the_run_never_killed(whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kills",
+    [
+        [("label", 9), ("certify", 11), ("ppo", 11)],
+        pytest.param([("pretrain", 7), ("reward", 3), ("dpo", 5), ("ppo", 3)], marks=SLOW),
+    ],
+    ids=["three", "four"],
+)
+def test_killed_often_it_equals_the_run_never_killed(
+    whole: Path, tmp_path: Path, kills: list[tuple[str, int]]
+) -> None:
     finished: dict[str, Completion] = {}
-    for stage, step in [("pretrain", 7), ("label", 9), ("certify", 11), ("dpo", 5), ("ppo", 11)]:
+    for stage, step in kills:
         code = KILLER.format(config=str(TINY))
         ran = subprocess.run(
             [sys.executable, "-c", code, stage, str(step), str(tmp_path)],
@@ -181,6 +197,7 @@ def test_the_learning_curve_is_of_nested_parts(whole: Path) -> None:
     assert evidence["dropped"].keys() == reward["dropped"].keys()
 
 
+@SLOW
 def test_reward_certify_shows_the_certificate_of_a_run_or_a_config(whole: Path) -> None:
     before = completed(whole)["certify"]
     ran = rlhf("reward", "certify", whole)
@@ -228,7 +245,12 @@ def test_only_one_process_owns_a_run(whole: Path) -> None:
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipelines.cli", "run", str(TINY), f"runs_dir={tmp_path}"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=heeding_interrupts,
     ) as running:
         assert running.stdout is not None
         for line in running.stdout:
@@ -299,6 +321,7 @@ def test_a_mistake_is_one_sentence_without_a_traceback(
     assert ran.stderr.strip().count("\n") == 0
 
 
+@SLOW
 def test_people_compare_the_policies_and_their_verdict_counts(whole: Path) -> None:
     other = "dpo.trainer.learning_rate=0.01"  # a policy that answers otherwise
     words = ("run", TINY, f"runs_dir={whole.parent}", other, "evaluate.people_judgements=4")
@@ -330,6 +353,7 @@ def test_people_compare_the_policies_and_their_verdict_counts(whole: Path) -> No
     assert rlhf("run", TINY, f"runs_dir={whole.parent}").returncode in {0, 3, 4}
 
 
+@SLOW
 def test_sft_learns_from_what_people_wrote(whole: Path) -> None:
     words = ("run", TINY, f"runs_dir={whole.parent}", "sft.written=true", "--until", "sft")
     config = load_config(TINY, [f"runs_dir={whole.parent}"])

@@ -35,7 +35,8 @@ def steps_of(folder: Path) -> list[Json]:
     return [row for row in json.loads((folder / "logged.json").read_text()) if "loss" in row]
 
 
-@pytest.mark.parametrize("lora", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow  # the reward model's and PPO's run always, on the same pieces
+@pytest.mark.parametrize("lora", [False, True])
 def test_two_processes_equal_one_over_five_steps(tmp_path: Path, *, lora: bool) -> None:
     """Prompts of unlike weight, so that a mean of each process's mean is another number."""
     base = save(policy(300), tmp_path / "base")
