@@ -38,11 +38,6 @@ def rlhf(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240)
 
 
-def heeding_interrupts() -> None:
-    """What a shell starts in the background ignores Ctrl-C, and so would what we start."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def completed(run: Path) -> dict[str, Completion]:
     found = {}
     for root in sorted((run / "round-1").iterdir()):
@@ -243,14 +238,16 @@ def test_only_one_process_owns_a_run(whole: Path) -> None:
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipelines.cli", "run", str(TINY), f"runs_dir={tmp_path}"]
+    # What a shell starts in the background ignores Ctrl-C, and so would what we start from there.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = heed + "from pipelines.cli import main; main()"
+    command = [sys.executable, "-c", code, "run", str(TINY), f"runs_dir={tmp_path}"]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        preexec_fn=heeding_interrupts,
     ) as running:
         assert running.stdout is not None
         for line in running.stdout:

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from rlhf.data.identity import Json
-from rlhf.models import generation
+from rlhf.models.decoding import Continuation
 from rlhf.policy.ppo import PPOConfig, PPOTrainer
 from rlhf.policy.ppo_batches import prompts_from
 from rlhf.policy.ppo_models import SharedTrunk
@@ -207,13 +207,13 @@ def test_the_rollout_is_read_and_sampled_in_batches_of_the_size_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampled: list[int] = []
-    begin = generation.Continuation.__init__
+    begin = Continuation.__init__
 
     def counted(self: Any, model: Any, prompts: Any, *arguments: Any) -> None:
         sampled.append(len(prompts))
         begin(self, model, prompts, *arguments)
 
-    monkeypatch.setattr(generation.Continuation, "__init__", counted)
+    monkeypatch.setattr(Continuation, "__init__", counted)
     for size, expected in ((None, [8, 8]), (3, [3, 3, 2, 3, 3, 2])):
         sampled.clear()
         trained(tmp_path, local_rollout_forward_batch_size=size)
