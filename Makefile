@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 QUIET := HF_HUB_DISABLE_TELEMETRY=1 GRADIO_ANALYTICS_ENABLED=False
-OFFLINE := HF_HUB_OFFLINE=1 WANDB_MODE=offline $(QUIET)
+# One thread to a test process: two workers share the cores already.
+OFFLINE := HF_HUB_OFFLINE=1 WANDB_MODE=offline OMP_NUM_THREADS=1 $(QUIET)
 
 .PHONY: help install quickstart test test-slow lint types clean
 

@@ -79,8 +79,15 @@ def faults(page: Any) -> list[str]:
     return [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in found]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("screen", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize(
+    ("screen", "scheme"),
+    [
+        pytest.param(WIDE, "light", id="wide-light"),
+        pytest.param(PHONE, "dark", id="phone-dark"),
+        pytest.param(WIDE, "dark", id="wide-dark", marks=pytest.mark.slow),
+        pytest.param(PHONE, "light", id="phone-light", marks=pytest.mark.slow),
+    ],
+)
 def test_a_busy_campaign_is_told_whole_and_axe_is_content(
     site: str, visit: Callable[..., Any], screen: dict[str, Any], scheme: str
 ) -> None:
@@ -108,6 +115,7 @@ def test_a_busy_campaign_is_told_whole_and_axe_is_content(
     assert faults(page) == []
 
 
+@pytest.mark.slow
 def test_the_page_lives_without_flicker_and_says_when_the_server_is_gone(
     tmp_path: Path, visit: Callable[..., Any]
 ) -> None:

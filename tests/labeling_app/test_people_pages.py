@@ -210,7 +210,12 @@ class TestPages:
 
     @pytest.mark.parametrize(
         "look",
-        [DESKTOP, {**DESKTOP, "color_scheme": "dark"}, PHONE, {**PHONE, "color_scheme": "light"}],
+        [
+            DESKTOP,
+            PHONE,  # dark
+            pytest.param({**DESKTOP, "color_scheme": "dark"}, marks=pytest.mark.slow),
+            pytest.param({**PHONE, "color_scheme": "light"}, marks=pytest.mark.slow),
+        ],
     )
     def test_axe_finds_nothing_and_nothing_is_cut(
         self, site: Site, look: dict[str, Any], tmp_path: Path
