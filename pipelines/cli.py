@@ -26,7 +26,6 @@ config_app = typer.Typer(help="About config files.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(reward_app, name="reward")
 app.add_typer(store_app, name="store")
-app.add_typer(reward_app, name="reward")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The run's YAML file.")]
 Overrides = Annotated[

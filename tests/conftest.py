@@ -1,6 +1,9 @@
 """Offline, quiet, one thread a process: set before any test imports a library that reads these."""
 
+import gc
 import os
+
+import pytest
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -19,3 +22,12 @@ from hypothesis import settings  # noqa: E402 - after the environment is set
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_is_imported_stays() -> None:
+    """Every training ends in a full garbage collection, which walks all that has been imported
+    so far, longer than it trains: what is there when a file begins is set apart.
+    """
+    gc.collect()
+    gc.freeze()

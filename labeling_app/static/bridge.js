@@ -2,6 +2,8 @@
 
 import { slotTexts } from "./view.js";
 
+const UNSEEN_MS = 500; // a page that is not in view draws no frames
+
 /** Returns what puts the texts of `shown()`, [guidelines, item, item], into their slots; it
  * resolves when they are drawn. `trigger` runs the events of the bridge. */
 export function filler(trigger, shown) {
@@ -22,6 +24,7 @@ export function filler(trigger, shown) {
       drawn = () => {
         clearInterval(again);
         requestAnimationFrame(() => requestAnimationFrame(resolve));
+        setTimeout(resolve, UNSEEN_MS);
       };
       trigger("change");
     });

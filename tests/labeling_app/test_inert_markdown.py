@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labeling_app.rendering import inert_markdown
+from labeling_app.rendering import MOST_PAIRED, inert_markdown
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,16 @@ def test_long_and_odd_texts_take_linear_time() -> None:
     shown = inert_markdown(odd)
     assert time.perf_counter() - start < 2
     assert shown.count("&lt;a") == 30_000
+
+
+@pytest.mark.parametrize("mark", ["*a ", "__b", "~~c ", "$$x", "\\(y "])
+def test_what_would_hold_the_browser_is_one_code_block(mark: str) -> None:
+    calm, endless = mark * MOST_PAIRED, mark * (MOST_PAIRED + 1)
+    assert inert_markdown(calm) == calm
+    assert inert_markdown(endless) == f"```\n{endless}\n```"
+    assert inert_markdown(f"```` {endless}").startswith("`````\n```` ")
+
+
+def test_many_paragraphs_with_emphasis_stay_markdown() -> None:
+    text = "*so* it is\n\n" * MOST_PAIRED
+    assert inert_markdown(text) == text
