@@ -68,8 +68,7 @@ class Verdict:
     """The decision on `policy` (None before there is an evaluation), in words, with every check.
 
     `missing`: about how many more comparisons would do, where that is what is missing and can be
-    said. `traps`: what was found of length or format passing for quality; they come first in
-    `sentences`.
+    said. `traps`: where length passes for quality; they come first in `sentences`.
     """
 
     decision: Decision

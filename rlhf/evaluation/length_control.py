@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlhf.data.identity import Json
-from rlhf.evaluation.winrate import Z95
+from rlhf.evaluation.winrate import Z95, varies
 
-# The coefficient of length is drawn to zero as by a normal prior of this standard deviation (the
-# scale that Gelman et al. 2008 give for logistic regression): with few comparisons length is not
-# made the reason of everything. One tie of like length is added, so that what always wins has an
-# end.
+# Both coefficients are drawn to zero, as by normal priors of this standard deviation (the scale of
+# Gelman et al. 2008), alike: where every answer is longer, nothing tells length from merit, and
+# the interval must say so.
 PRIOR = 2.5
 STEPS = 50
 TOLERANCE = 1e-10
@@ -47,15 +46,34 @@ def length_controlled(
     """From what each comparison brought (1 won, 1/2 tied, 0 lost) and by how many tokens the answer
     was longer. Comparisons of one cluster (a prompt) are one fact; all are their own by default.
 
-    The interval is that of the log-odds at zero, with the sandwich estimate of their spread (Huber
-    1967), by clusters (Liang and Zeger 1986). Raises ValueError where there is nothing to compare.
+    The interval is that of the log-odds at zero. Their spread is the larger of two estimates: the
+    sandwich (Huber 1967), by clusters (Liang and Zeger 1986), and the model's own, less what ties
+    take (`winrate.varies`): where length decides everything, nothing is left over for the first,
+    while the second knows that any merit would fit. Raises ValueError where there is nothing to
+    compare.
     """
     if not shares or len(shares) != len(differences):
         raise ValueError(f"cannot compare {len(shares)} answers by {len(differences)} lengths")
-    won = np.append(np.asarray(shares, dtype=np.float64), 0.5)
-    design = np.ones((len(won), 2))  # (comparisons + 1, 2): the constant, the length
-    design[:, 1] = np.append(squashed(differences), 0.0)
-    penalty = np.diag([0.0, PRIOR**-2])
+    won = np.asarray(shares, dtype=np.float64)
+    design = np.ones((len(won), 2))  # (comparisons, 2): the constant, the length
+    design[:, 1] = squashed(differences)
+    weights, bread, residual = _fit(design, won)
+    scores = _by_cluster(design * residual[:, None], clusters)
+    meat = scores.T @ scores * len(scores) / max(1, len(scores) - 1)
+    wins, losses = int((won > 0.5).sum()), int((won < 0.5).sum())
+    model = bread[0, 0] * varies(wins, len(won) - wins - losses, losses)
+    half = Z95 * float(np.sqrt(max((bread @ meat @ bread)[0, 0], model)))
+    middle = float(weights[0])
+    return LengthControlled(
+        _share(middle), _share(middle - half), _share(middle + half), float(weights[1])
+    )
+
+
+def _fit(design: Array, won: Array) -> tuple[Array, Array, Array]:
+    """The penalised logistic regression by Newton's method: coefficients (2,), the inverse of its
+    information (2, 2), residuals (comparisons,).
+    """
+    penalty = np.eye(2) / PRIOR**2
     weights = np.zeros(2)
     for _ in range(STEPS):
         share = 1 / (1 + np.exp(-design @ weights))
@@ -65,13 +83,7 @@ def length_controlled(
         weights = weights + step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < TOLERANCE:
             break
-    scores = _by_cluster(design * (won - share)[:, None], clusters)
-    meat = scores.T @ scores * len(scores) / (len(scores) - 1)
-    half = Z95 * float(np.sqrt((bread @ meat @ bread)[0, 0]))
-    middle = float(weights[0])
-    return LengthControlled(
-        _share(middle), _share(middle - half), _share(middle + half), float(weights[1])
-    )
+    return weights, bread, won - share
 
 
 def squashed(differences: Sequence[float]) -> Array:
@@ -84,15 +96,14 @@ def squashed(differences: Sequence[float]) -> Array:
 
 
 def _by_cluster(scores: Array, clusters: Sequence[str] | None) -> Array:
-    """The score of each cluster, (clusters, 2); the added tie is one of its own."""
+    """The score of each cluster, (clusters, 2)."""
     if clusters is None:
         return scores
     names = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
-    places = [*(names[name] for name in clusters), len(names)]
-    summed = np.zeros((len(names) + 1, scores.shape[1]))
-    np.add.at(summed, places, scores)
+    summed = np.zeros((len(names), scores.shape[1]))
+    np.add.at(summed, [names[name] for name in clusters], scores)
     return summed
 
 
 def _share(log_odds: float) -> float:
-    return 1 / (1 + exp(-log_odds)) if log_odds > -700 else 0.0
+    return 1 / (1 + exp(-log_odds))

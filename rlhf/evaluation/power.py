@@ -22,7 +22,7 @@ def judgements_needed(
         raise ValueError(
             f"no number of judgements tells {rate:.0%} from itself: give another --rate"
         )
-    z_alpha, z_power = stats.norm.ppf(1 - alpha / 2), stats.norm.ppf(power)
+    z_alpha, z_power = float(stats.norm.ppf(1 - alpha / 2)), float(stats.norm.ppf(power))
     spread = z_alpha * sqrt(against * (1 - against)) + z_power * sqrt(rate * (1 - rate))
     return ceil((spread / (rate - against)) ** 2)
 

@@ -1,4 +1,4 @@
-"""Length or format passing for quality: what gives it away."""
+"""Length or one answer passing for quality: what gives it away."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,6 @@ def length_traps(subject: Subject) -> Iterator[str]:
     """A sentence for each trap that is sprung, the policy's own first."""
     yield from _wins_by_length(subject)
     yield from _longest_wins(subject.evaluated)
-    yield from _anything_wins(subject.evaluated)
 
 
 def _wins_by_length(subject: Subject) -> Iterator[str]:
@@ -42,13 +41,14 @@ def _longest_wins(evaluated: Json) -> Iterator[str]:
         )
 
 
-def _anything_wins(evaluated: Json) -> Iterator[str]:
+def one_answer_wins(evaluated: Json) -> Iterator[str]:
+    """One answer to everything has a reward that SFT's answers do not have."""
     row = evaluated["policies"].get("null")
     if row is not None and _fools_the_proxy(evaluated, row):
         yield (
-            "Format trap: the reward model does not need the question. It prefers one and the same "
-            f"answer to everything to SFT's answers in {percent(row['proxy_win_rate'])} of "
-            f"comparisons{_judge_says(evaluated, row)}."
+            "Beware: under the reward model one and the same answer to everything beats SFT in "
+            f"{percent(row['proxy_win_rate'])} of comparisons{_judge_says(evaluated, row)}. A "
+            "policy that is let far enough away finds such an answer."
         )
 
 

@@ -7,6 +7,7 @@ from rlhf.data.identity import Json
 from rlhf.evaluation.evidence import TRAINED, Subject, is_independent, probed
 from rlhf.evaluation.openings import times_opened
 from rlhf.evaluation.spelling import count, kl, listed, percent, policy_name, span
+from rlhf.evaluation.traps import one_answer_wins
 from rlhf.evaluation.winrate import Verdict as Decision
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def about(subject: Subject, *, openings: Sequence[Json], simulated: bool) -> Ite
     """The other policies, what probes warn of, who judged, how often the test split was opened."""
     yield from _others(subject)
     yield from _apart(subject)
+    yield from one_answer_wins(subject.evaluated)
     for row in probed(subject).values():
         if row["verdict"] == "beware":
             yield f"Beware: {str(row.get('says', '')).rstrip('.')}."

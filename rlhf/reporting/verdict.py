@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlhf.evaluation.evidence import TRAINED
-from rlhf.evaluation.gate import Decision, verdict_on
+from rlhf.evaluation.gate import verdict_on
 from rlhf.evaluation.openings import read_openings
+from rlhf.evaluation.winrate import Verdict as Decision
 from rlhf.reporting.formatting import MINUS, THIN
 from rlhf.reporting.reading import RunRecord
 
