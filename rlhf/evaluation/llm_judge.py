@@ -158,8 +158,8 @@ class ByEndpoint:
         return replies
 
     def _key(self, text: str) -> str:
-        place = (self.endpoint.url, self.endpoint.model, self.endpoint.temperature)
-        return content_id("asked", [*place, text])
+        to = self.endpoint
+        return content_id("asked", [to.url, to.model, to.temperature, to.max_tokens, text])
 
     def _refuse_too_many(self, unusable: int, comparisons: int) -> None:
         if unusable <= self.max_unusable * comparisons:
