@@ -74,7 +74,8 @@ def _fit(design: Array, won: Array) -> tuple[Array, Array, Array]:
     information (2, 2), residuals (comparisons,).
     """
     penalty = np.eye(2) / PRIOR**2
-    weights = np.zeros(2)
+    weights: Array = np.zeros(2)
+    bread: Array = penalty
     for _ in range(STEPS):
         share = 1 / (1 + np.exp(-design @ weights))
         gradient = design.T @ (won - share) - penalty @ weights

@@ -1,7 +1,7 @@
 """Blind comparisons by people: which policy's answer did they prefer, prompt by prompt."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from rlhf.data.records import Ranking, Response
@@ -65,7 +65,7 @@ def preferred(judgements: Iterable[Ranking], contests: Sequence[Contest]) -> Win
     return win_rate(shares, [0.5] * len(shares))
 
 
-def looks(people: ByPeople, contests: dict[str, Sequence[Contest]]) -> dict[str, Sequential]:
+def looks(people: ByPeople, contests: Mapping[str, Sequence[Contest]]) -> dict[str, Sequential]:
     """A look at each policy that may be taken after every judgement; all of them together are wrong
     at most once in twenty (Bonferroni).
     """

@@ -39,7 +39,8 @@ def served(answer: Callable[[str], Reply]) -> Iterator[Served]:
             if said is None:
                 held.wait(5)
                 return
-            status, headers = (said, {}) if isinstance(said, int) else (200, {})
+            headers: dict[str, str] = {}
+            status = said if isinstance(said, int) else 200
             if isinstance(said, tuple):
                 status, headers = said
             content = (

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rlhf.evaluation.length_control import length_controlled, squashed
+from rlhf.evaluation.length_control import Array, length_controlled, squashed
 from rlhf.evaluation.paired import difference
 from rlhf.evaluation.winrate import of_counts
 
@@ -19,8 +19,8 @@ def share_that_holds(trial: Callable[[Drawn], tuple[float, float]], truth: float
     return sum(low <= truth <= high for low, high in spans) / TRIALS
 
 
-def logistic(odds: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-odds))
+def logistic(odds: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-odds)), dtype=np.float64)
 
 
 @pytest.mark.slow
