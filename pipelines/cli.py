@@ -183,6 +183,41 @@ def agreement(
 
 
 @app.command()
+def verdict(
+    folder: RunFolder,
+    policy: Annotated[
+        str | None, typer.Option(help="dpo, ppo, rloo or rejection; the best by default.")
+    ] = None,
+    gate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Rules of your own, as in gate.yaml.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Ship, do not ship (exit code 3), or not enough evidence yet (4), and why."""
+    from pipelines.commands.verdict import verdict_command
+
+    raise typer.Exit(verdict_command(folder, policy=policy, gate=gate, as_json=as_json))
+
+
+@app.command()
+def power(
+    rate: Annotated[
+        float | None, typer.Option(help="The win rate to tell; with --from that run's.")
+    ] = None,
+    against: Annotated[float, typer.Option(help="The win rate to tell it from.")] = 0.5,
+    chance: Annotated[float, typer.Option("--power", help="How surely to find it.")] = 0.8,
+    alpha: Annotated[float, typer.Option(help="How often to be wrong where there is none.")] = 0.05,
+    run: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Count what this run has.")
+    ] = None,
+) -> None:
+    """How many more judgements it takes to tell a win rate from one half."""
+    from pipelines.commands.power import power_command
+
+    power_command(rate, against=against, power=chance, alpha=alpha, run=run)
+
+
+@app.command()
 def sync(folder: RunFolder) -> None:
     """Upload a run's offline W&B logs."""
     from pipelines.commands.status import sync_command

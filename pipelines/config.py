@@ -267,17 +267,50 @@ class RejectionSection(TrainedSection):
     quantile: float = Field(default=0.0, ge=0, lt=1)
 
 
+class EndpointConfig(Section):
+    """A language model as judge, behind an OpenAI-compatible `url` (what stands before
+    `/chat/completions`). The environment variable `key_variable` holds its key. A comparison
+    brings nothing usable where a reply does not come, after `retries` more tries, or says nothing;
+    more than the share `max_unusable` of them stops the run.
+    """
+
+    url: str = Field(pattern=r"^https?://\S+$")
+    model: str = Field(min_length=1)
+    key_variable: str | None = None
+    temperature: float = Field(default=0.0, ge=0)
+    max_tokens: int = Field(default=1024, ge=1)
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    retries: int = Field(default=4, ge=0)
+    concurrency: int = Field(default=8, ge=1)
+    max_unusable: float = Field(default=0.05, ge=0, lt=1)
+
+    def settings(self) -> Json:
+        """What decides what is said, and not how patiently it is asked."""
+        return self.model_dump(include={"url", "model", "temperature", "max_tokens"})
+
+
 class EvaluateConfig(Section):
-    """Held-out prompts of the test split, and how each policy answers them. People are asked for
-    `people_judgements` blind comparisons (`rlhf label CONFIG --mode evaluate`); 0: for none.
+    """Held-out prompts of the test split, and how each policy answers them. The judge is a known
+    `preference`, the `reward` model, the `monitor` or an `endpoint`; `auto` takes the preference
+    where it is known. People are asked for `people_judgements` blind comparisons (`rlhf label
+    CONFIG --mode evaluate`; 0: for none), with `people_may_stop` for fewer where those that are
+    there decide. `guidelines` is what people, and an endpoint, are asked.
     """
 
     num_prompts: int = Field(default=300, ge=2)
-    best_of: tuple[int, ...] = (4, 16)
-    judge: Literal["auto", "preference", "reward"] = "auto"
+    best_of: tuple[Annotated[int, Field(ge=2)], ...] = (4, 16)
+    judge: Literal["auto", "preference", "reward", "monitor", "endpoint"] = "auto"
+    endpoint: EndpointConfig | None = None
     num_samples_shown: int = Field(default=24, ge=0)
     people_judgements: int = Field(default=0, ge=0)
+    people_may_stop: bool = False
     guidelines: str = "Which answer would you rather have got? Say so, or that they are alike."
+
+    @model_validator(mode="after")
+    def _knows_its_judge(self) -> Self:
+        if (self.judge == "endpoint") != (self.endpoint is not None):
+            raise ValueError("judge: endpoint and the section endpoint (url, model) go together")
+        return self
 
 
 class RunConfig(Section):
@@ -333,6 +366,8 @@ class RunConfig(Section):
             raise ValueError("labelers: imported needs label.store and model.path")
         if self.ppo.memory == "adapters" and self.model.lora is None:
             raise ValueError("ppo.memory: adapters needs model.lora: set it, or choose separate")
+        if self.evaluate.judge == "monitor" and not (self.ppo.enabled and self.ppo.monitor):
+            raise ValueError("evaluate.judge: monitor needs the one that ppo.monitor trains")
         trained = (self.dpo, self.ppo, self.rloo, self.rejection)
         if not any(section.enabled for section in trained):
             raise ValueError(

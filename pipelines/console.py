@@ -133,19 +133,23 @@ def policies_table(summary: Json) -> Table:
         title_justify="left",
     )
     table.add_column("policy")
-    for column in ("beats SFT", "95 % interval", "reward", "KL, nats", "tokens"):
+    for column in ("beats SFT", "95 % interval", "at equal length", "reward", "KL, nats", "tokens"):
         table.add_column(column, justify="right")
     rows = sorted(summary["policies"].items(), key=lambda item: -item[1]["win_rate"])
     for name, row in rows:
-        distance = (
-            f"{round(row['kl'], 1) + 0.0:.1f}" if "kl" in row else f"<= {row['kl_bound']:.1f}"
-        )
         table.add_row(
             name.replace("_", " "),
             f"{row['win_rate']:.1%}",
             f"{row['win_rate_low']:.1%} to {row['win_rate_high']:.1%}",
+            f"{row['length_controlled']['rate']:.1%}",
             f"{row['gold_reward']:.2f}",
-            distance,
+            _distance(row),
             f"{row['mean_tokens']:.1f}",
         )
     return table
+
+
+def _distance(row: Json) -> str:
+    if "kl" in row:
+        return f"{round(row['kl'], 1) + 0.0:.1f}"
+    return f"<= {row['kl_bound']:.1f}" if "kl_bound" in row else "-"

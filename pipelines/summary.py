@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_json
+from rlhf.evaluation.gate import verdict_on
 from rlhf.tracking.run_folder import Completion
 
 
@@ -35,12 +36,16 @@ def summarise(done: dict[str, Completion]) -> Json:
         summary |= {
             "policies": found["policies"],
             "judge": found["judge"],
-            "best": found["best"],
-            "verdict": found["verdict"],
         }
-    if "judge" in results:  # people have the last word
-        found = results["judge"]
-        summary |= {"people": found, "best": found["best"], "verdict": found["verdict"]}
+        if "judge" in results:  # people have the last word
+            summary["people"] = results["judge"]
+        said = verdict_on(results)
+        summary |= {
+            "best": said.policy,
+            "verdict": said.decision,
+            "verdict_headline": said.headline,
+            "verdict_says": said.sentences,
+        }
     return summary
 
 

@@ -60,6 +60,11 @@ NO_TORCH = [
     "pipelines.commands.chat",
     "pipelines.commands.reward",
     "pipelines.commands.certify",
+    "pipelines.commands.power",
+    "pipelines.commands.verdict",
+    "rlhf.evaluation.comparison",
+    "rlhf.evaluation.gate",
+    "rlhf.evaluation.llm_judge",
     "rlhf.reward.certificate",
     "rlhf.reward.evidence",
 ]

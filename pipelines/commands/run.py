@@ -100,6 +100,7 @@ def _show_end(
             f"Verdict: [bold]{summary['verdict']}[/bold] ({best} beats SFT in {rate:.0%} of {who}"
             f"comparisons, {low:.0%} to {high:.0%})"
         )
+        console.print(f"Why:              rlhf verdict {config.folder}")
     if reported:
         console.print(f"The evidence:     {config.folder / 'report.html'}")
     if (config.folder / "round-1" / "sample" / "current").exists():

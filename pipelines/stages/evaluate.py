@@ -1,245 +1,145 @@
 """Evaluation: every policy answers the same held-out prompts, and a judge compares it with SFT.
 
-Where the only judge is the reward model that PPO was trained on, the verdict is never "ship".
+Where the only judge is a reward model that training followed, the verdict is never "ship".
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.artifacts import TRAINED, model_of, read_prompts_of, read_ranked_of
+from labeling_app.labelers import default_labeler_id
+from pipelines.artifacts import TRAINED, read_ranked_of
+from pipelines.bench import Bench, Scores, answer_rows, test_prompts
 from pipelines.config import RunConfig
 from pipelines.gold import preference_of
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, write_jsonl
-from rlhf.data.records import Prompt, Ranking, Response
+from rlhf.data.records import Prompt, Ranking
+from rlhf.evaluation.judges import ByScore, Judge
+from rlhf.evaluation.openings import Opening, prompts_digest, write_opening
 from rlhf.feedback.agreement import agreement_ceiling
 from rlhf.feedback.pairs import comparisons
 from rlhf.tracking.run_folder import MARKER
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from rlhf.evaluation.answers import Answer, Asked
     from rlhf.evaluation.comparison import Contestant
-    from rlhf.reward.scorer import Scorer
+
+REPLIES = "judge-replies.jsonl"  # of an endpoint; in the run folder, so that nothing is paid twice
+ELSEWHERE = {"people_judgements", "people_may_stop", "guidelines", "endpoint"}
 
 
 def settings(config: RunConfig) -> Json:
-    return {
-        "evaluate": config.evaluate.model_dump(exclude={"people_judgements", "guidelines"}),
+    found: Json = {
+        "evaluate": config.evaluate.model_dump(exclude=ELSEWHERE),
         "sample": config.sample.model_dump(include={"max_new_tokens", "temperature", "top_p"}),
         "judge": judge_name(config),
         "model": config.model.model_dump(include={"max_tokens", "dtype"}),
         "seed": config.seed,
     }
+    if config.evaluate.endpoint is not None:
+        asked = {"question": config.evaluate.guidelines}
+        found["endpoint"] = config.evaluate.endpoint.settings() | asked
+    return found
 
 
 def judge_name(config: RunConfig) -> str:
     """Who judges: the preference that the simulated crew follows, or the reward model where there
-    is none.
+    is none, or who was asked for.
     """
     asked = config.evaluate.judge
     if asked == "auto":
         world = config.prompts.source in {"built-in", "stories"}
         known = world and config.labelers != "imported"
         return config.label.crew.preference if known else "reward"
-    return config.label.crew.preference if asked == "preference" else "reward"
+    if config.evaluate.endpoint is not None:
+        return f"endpoint:{config.evaluate.endpoint.model}"
+    return config.label.crew.preference if asked == "preference" else asked
 
 
 def run(work: Work) -> Json:
     """Writes `answers.jsonl`: what each policy answered to each test prompt, judged.
 
-    Returns the table of policies, the verdict on the best trained one, and the ceiling of the
-    reward model's accuracy.
+    Returns the table of policies, which two of them can be told apart, what the intervals say of
+    the best trained one, and the ceiling of the reward model's accuracy.
     """
-    from rlhf.evaluation.comparison import figures
+    from rlhf.evaluation.comparison import differences, table
     from rlhf.evaluation.winrate import verdict
 
-    bench = Bench.of(work)
+    prompts, scores = test_prompts(work), {name: Scores() for name in ("reward", "monitor")}
+    judge = judge_of(work, scores)
+    _open_test_split(work, prompts, judge)
+    bench = Bench.of(work, prompts, judge, scores)
     reference, *contestants = bench.sft_contestants()
-    for name in TRAINED:
-        if name in work.inputs:
-            contestants.append(bench.trained(name))
-    policies = {one.name: figures(one, reference.judged) for one in contestants}
-    trained = [name for name in TRAINED if name in policies]
-    best = max(trained, key=lambda name: policies[name]["win_rate_low"])
-    write_jsonl(work.folder / "answers.jsonl", _answer_rows(bench, contestants, reference))
+    trained = [bench.trained(one, reference.answers) for one in TRAINED if one in work.inputs]
+    contestants += trained
+    policies = table(contestants, reference)
+    best = max((one.name for one in trained), key=lambda name: policies[name]["win_rate_low"])
+    write_jsonl(work.folder / "answers.jsonl", answer_rows(bench, contestants, reference))
     work.table("answers", _shown(bench, contestants, work.config.evaluate.num_samples_shown))
-    return {
-        "judge": judge_name(work.config),
-        "prompts": len(bench.prompts),
+    low, high = policies[best]["win_rate_low"], policies[best]["win_rate_high"]
+    result: Json = {
+        "judge": judge.name,
+        "judge_independent": judge.independent,
+        "prompts": len(prompts),
+        "test": {"digest": prompts_digest(one.id for one in prompts)},
         "policies": policies,
+        "differences": differences(trained, seed=work.config.seed),
         "best": best,
-        "verdict": verdict(policies[best]["win_rate_low"], policies[best]["win_rate_high"])
-        if judge_name(work.config) != "reward"
-        else "not enough evidence",
+        "verdict": verdict(low, high) if judge.independent else "not enough evidence",
         "ceiling": _ceiling(work),
     }
+    told = getattr(judge, "told", None)
+    return result if told is None else {**result, "judge_told": told()}
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """The held-out prompts, the judge, the reward model and the SFT policy, ready to compare
-    policies.
-    """
+def judge_of(work: Work, scores: dict[str, Scores]) -> Judge:
+    """The judge that the config asks for; `scores` fill while policies are scored."""
+    config, name = work.config, judge_name(work.config)
+    if name in scores:
+        return ByScore(name, independent=False, score=scores[name])
+    if config.evaluate.endpoint is None:
+        return ByScore(name, independent=True, score=preference_of(name))
+    from rlhf.evaluation.endpoint import Endpoint
+    from rlhf.evaluation.llm_judge import ByEndpoint
 
-    work: Work
-    prompts: tuple[Prompt, ...]
-    asked: "tuple[Asked, ...]"
-    tokenizer: "PreTrainedTokenizerBase"
-    sft: "PreTrainedModel"
-    scorer: "Scorer"
-
-    @classmethod
-    def of(cls, work: Work) -> "Bench":
-        from rlhf.evaluation.answers import Asked
-        from rlhf.models.conversation import fit_prompt, prompt_ids
-        from rlhf.models.loading import device, load_policy, load_tokenizer, pad_token_id
-        from rlhf.reward.scorer import Scorer
-
-        config = work.config
-        test = [p for p in read_prompts_of(work.inputs["prompts"]) if p.split == "test"]
-        prompts = tuple(sorted(test, key=lambda p: p.id)[: config.evaluate.num_prompts])
-        if not prompts:
-            raise ValueError("the test split holds no prompt: raise prompts.shares.test")
-        tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
-        room = config.model.max_tokens - config.sample.max_new_tokens
-        asked = tuple(
-            Asked(p.id, tuple(fit_prompt(prompt_ids(tokenizer, p.messages), room)[0]))
-            for p in prompts
-        )
-        sft: PreTrainedModel = load_policy(model_of(work.inputs["sft"]), config.model.dtype)
-        sft.to(device())  # type: ignore[arg-type]
-        scorer = Scorer.load(
-            model_of(work.inputs["reward"]), pad_token_id(tokenizer), config.model.dtype
-        )
-        return cls(work, prompts, asked, tokenizer, sft, scorer)
-
-    def draw(self, policy: "PreTrainedModel", numbers: Sequence[int]) -> "list[list[Answer]]":
-        """Answers of a policy, one per number, a row per prompt."""
-        from rlhf.evaluation.answers import answer
-        from rlhf.models.generation import Sampling
-
-        how = self.work.config.sample
-        return answer(
-            policy,
-            self.tokenizer,
-            self.asked,
-            numbers,
-            Sampling(how.max_new_tokens, how.temperature, how.top_p),
-            seed=self.work.config.seed,
-            batch_size=how.batch_size,
-            progress=self.work.progress,
-        )
-
-    def proxy(self, rows: "Sequence[Sequence[Answer]]") -> list[list[float]]:
-        """The reward model's score of every answer, a row per prompt."""
-        prompts = [one.ids for one, row in zip(self.asked, rows, strict=True) for _ in row]
-        flat = iter(self.scorer.score(prompts, [answer.ids for row in rows for answer in row]))
-        return [[next(flat) for _ in row] for row in rows]
-
-    def contestant(
-        self,
-        name: str,
-        answers: "Sequence[Answer]",
-        proxy: Sequence[float],
-        **distance: tuple[float, ...] | float,
-    ) -> "Contestant":
-        """A policy's answers with what judge and reward model say of them."""
-        from rlhf.evaluation.comparison import Contestant
-
-        if judge_name(self.work.config) == "reward":
-            judged = list(proxy)
-        else:
-            judge = preference_of(judge_name(self.work.config))
-            judged = [
-                judge(prompt, Response.of(prompt.id, one.text, finished=one.finished))
-                for prompt, one in zip(self.prompts, answers, strict=True)
-            ]
-        return Contestant(name, tuple(answers), tuple(judged), tuple(proxy), **distance)  # type: ignore[arg-type]
-
-    def sft_contestants(self) -> "list[Contestant]":
-        """The SFT answers that all are compared with; then SFT drawn again, best of n, and longest
-        of n.
-        """
-        from rlhf.evaluation.winrate import best_of_n_kl_bound
-
-        most = max(self.work.config.evaluate.best_of, default=1)
-        drawn = self.draw(self.sft, range(most + 1))
-        proxy = self.proxy(drawn)
-        pool, worth = [row[1:] for row in drawn], [row[1:] for row in proxy]
-        lengths = [[len(answer.ids) for answer in row] for row in pool]
-        made = [
-            self.contestant("reference", [row[0] for row in drawn], [row[0] for row in proxy]),
-            self.contestant(
-                "sft",
-                [row[0] for row in pool],
-                [row[0] for row in worth],
-                kl=(0.0,) * len(pool),
-            ),
-        ]
-        choices: list[tuple[str, int, Sequence[Sequence[float]]]] = [
-            (f"best_of_{n}", n, worth) for n in self.work.config.evaluate.best_of
-        ]
-        if most > 1:
-            choices.append((f"longest_of_{most}", most, lengths))
-        for name, n, by in choices:
-            best = [max(range(n), key=lambda i, row=row: row[i]) for row in by]  # type: ignore[misc]
-            made.append(
-                self.contestant(
-                    name,
-                    [row[i] for row, i in zip(pool, best, strict=True)],
-                    [row[i] for row, i in zip(worth, best, strict=True)],
-                    kl_bound=best_of_n_kl_bound(n),
-                )
-            )
-        return made
-
-    def trained(self, name: str) -> "Contestant":
-        """A trained policy, with its distance from SFT on its own answers."""
-        from rlhf.evaluation.answers import kl_to
-        from rlhf.models.loading import load_policy, pad_token_id
-
-        policy = load_policy(model_of(self.work.inputs[name]), self.work.config.model.dtype)
-        policy.to(self.sft.device)  # type: ignore[arg-type]
-        drawn = self.draw(policy, [0])
-        answers = [row[0] for row in drawn]
-        kl = kl_to(
-            policy,
-            self.sft,
-            self.asked,
-            answers,
-            pad_token_id(self.tokenizer),
-            temperature=self.work.config.sample.temperature,
-        )
-        return self.contestant(name, answers, [row[0] for row in self.proxy(drawn)], kl=tuple(kl))
+    asked = config.evaluate.endpoint
+    endpoint = Endpoint(
+        asked.url,
+        asked.model,
+        asked.key_variable,
+        asked.temperature,
+        asked.max_tokens,
+        asked.timeout_seconds,
+        asked.retries,
+    )
+    if asked.key_variable is not None:
+        endpoint.key()  # missing: said before anything is computed
+    return ByEndpoint(
+        endpoint,
+        config.evaluate.guidelines,
+        config.folder / REPLIES,
+        asked.concurrency,
+        asked.max_unusable,
+        work.progress,
+    )
 
 
-def _answer_rows(
-    bench: Bench, contestants: "Sequence[Contestant]", reference: "Contestant"
-) -> list[Json]:
-    return [
-        {
-            "prompt_id": prompt.id,
-            "prompt": [message.to_json() for message in prompt.messages],
-            "family": prompt.family,
-            "answers": {
-                one.name: {
-                    "text": one.answers[i].text,
-                    "tokens": len(one.answers[i].ids),
-                    "finished": one.answers[i].finished,
-                    "gold_reward": round(one.judged[i], 6),
-                    "proxy_reward": round(one.proxy[i], 6),
-                    "kl": None if one.kl is None else round(one.kl[i], 6),
-                }
-                for one in (reference, *contestants)
-            },
-        }
-        for i, prompt in enumerate(bench.prompts)
-    ]
+def _open_test_split(work: Work, prompts: Sequence[Prompt], judge: Judge) -> None:
+    """Leaves a line in the run's ledger before any policy sees a test prompt."""
+    opening = Opening(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=default_labeler_id(),
+        run=work.config.name,
+        round=work.folder.parents[1].name,
+        fingerprint=work.folder.name,
+        prompts=len(prompts),
+        prompts_digest=prompts_digest(one.id for one in prompts),
+        policies=tuple(name for name in ("sft", *TRAINED) if name in work.inputs),
+        judge=judge.name,
+    )
+    write_opening(work.config.folder, opening)
 
 
 def _shown(bench: Bench, contestants: "Sequence[Contestant]", count: int) -> list[Json]:
@@ -291,8 +191,8 @@ def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:
 STAGE = Stage(
     "evaluate",
     "Compare the policies",
-    ("prompts", "sft", "label", "preferences", "reward", *TRAINED),
-    1,
+    ("prompts", "sft", "label", "preferences", "reward", "monitor", *TRAINED),
+    2,
     settings,
     run,
     outside=outside,

@@ -1,18 +1,27 @@
 """People compare the trained policies with SFT, blind, and their verdict is the run's."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipelines.artifacts import read_contests_of
+from pipelines.artifacts import TRAINED, Contest, read_contests_of
 from pipelines.campaigns import evaluation_campaign, evaluation_name
 from pipelines.config import RunConfig
 from pipelines.stage import Stage, WaitingForPeopleError, Work
 from rlhf.data.identity import Json
-from rlhf.data.jsonl import write_jsonl
+from rlhf.data.jsonl import read_jsonl, write_jsonl
 from rlhf.feedback.store import Store
+
+if TYPE_CHECKING:
+    from rlhf.evaluation.people import ByPeople
 
 
 def settings(config: RunConfig) -> Json:
-    return {"judgements": config.evaluate.people_judgements, "store": config.label.store}
+    return {
+        "judgements": config.evaluate.people_judgements,
+        "may_stop": config.evaluate.people_may_stop,
+        "store": config.label.store,
+    }
 
 
 def enabled(config: RunConfig) -> bool:
@@ -31,8 +40,10 @@ def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes `judgements.jsonl`, a snapshot; returns each policy's win rate and the verdict."""
-    from rlhf.evaluation.people import preferred
+    """Writes `judgements.jsonl`, a snapshot; returns each policy's win rate, also at equal length,
+    and what may be said though somebody looked after every judgement.
+    """
+    from rlhf.evaluation.people import ByPeople, looks, may_stop, preferred
     from rlhf.evaluation.winrate import verdict
 
     with Store(work.config.store) as store:
@@ -40,15 +51,18 @@ def run(work: Work) -> Json:
         judgements = store.rankings(campaign)
         # Answers that are the same are ties that nobody has to look at.
         asked = store.progress(campaign).wanted
+    _, contests = read_contests_of(work.inputs["evaluate"])
+    people = ByPeople(judgements)
+    sequential = looks(people, contests)
     needed = min(work.config.evaluate.people_judgements, asked)
-    if len(judgements) < needed:
+    stopped = len(judgements) < needed
+    if stopped and not (work.config.evaluate.people_may_stop and may_stop(sequential.values())):
         raise WaitingForPeopleError(
             f"{len(judgements)} of {needed} comparisons are there. Compare with `rlhf label CONFIG "
             "--mode evaluate`, then give the same command again; it goes on from here. "
             "(evaluate.people_judgements sets how many.)"
         )
     write_jsonl(work.folder / "judgements.jsonl", (one.to_json() for one in judgements))
-    _, contests = read_contests_of(work.inputs["evaluate"])
     found = {name: preferred(judgements, rows) for name, rows in contests.items()}
     unseen = [name for name, won in found.items() if won is None]
     if unseen:
@@ -56,17 +70,53 @@ def run(work: Work) -> Json:
             f"nobody has compared {' or '.join(unseen)} with sft yet: go on with `rlhf label "
             "CONFIG --mode evaluate`, then give the same command again."
         )
-    policies = {name: won.to_json() for name, won in found.items() if won is not None}
+    longer = _longer(work.inputs["evaluate"])
+    policies = {
+        name: {
+            **won.to_json(),
+            "length_controlled": _at_equal_length(people, contests[name], longer[name]),
+            "sequential": sequential[name].to_json(),
+        }
+        for name, won in found.items()
+        if won is not None
+    }
     best = max(policies, key=lambda name: policies[name]["low"])
     return {
         "judgements": len(judgements),
         "labelers": len({one.labeler_id for one in judgements}),
         "policies": policies,
         "best": best,
+        "stopped_early": stopped,
         "verdict": verdict(policies[best]["low"], policies[best]["high"]),
     }
 
 
+def _longer(evaluated: Path) -> dict[str, list[int]]:
+    """By how many tokens each answer of a trained policy is longer than SFT's, as the contests are
+    ordered.
+    """
+    found: dict[str, list[int]] = {}
+    for row in read_jsonl(evaluated / "answers.jsonl"):
+        answers = row["answers"]
+        for name in TRAINED:
+            if name in answers:
+                apart = answers[name]["tokens"] - answers["reference"]["tokens"]
+                found.setdefault(name, []).append(apart)
+    return found
+
+
+def _at_equal_length(
+    people: "ByPeople", contests: Sequence[Contest], longer: Sequence[int]
+) -> Json:
+    from rlhf.evaluation.length_control import length_controlled
+
+    means = zip(people.means(contests), longer, strict=True)
+    judged = [(mean, apart) for mean, apart in means if mean is not None]
+    # A contest counts as it does in the win rate: won, tied or lost.
+    shares = [0.5 + 0.5 * ((mean > 0.5) - (mean < 0.5)) for mean, _ in judged]
+    return length_controlled(shares, [apart for _, apart in judged]).to_json()
+
+
 STAGE = Stage(
-    "judge", "Ask people", ("evaluate",), 1, settings, run, outside=outside, enabled=enabled
+    "judge", "Ask people", ("evaluate",), 2, settings, run, outside=outside, enabled=enabled
 )

@@ -24,6 +24,14 @@ class WinRate:
     def to_json(self) -> Json:
         return asdict(self)
 
+    def decided(self) -> tuple[float, float, float] | None:
+        """The share won of those that were no ties, with its interval; None where all were."""
+        count = self.wins + self.losses
+        if not count:
+            return None
+        share = self.wins / count
+        return (share, *wilson(share, count))
+
 
 def win_rate(ours: Sequence[float], theirs: Sequence[float]) -> WinRate:
     """Compares rewards prompt by prompt.
@@ -37,12 +45,29 @@ def win_rate(ours: Sequence[float], theirs: Sequence[float]) -> WinRate:
         raise ValueError(f"{unknown} of {len(ours)} answers have rewards that are not numbers")
     wins = sum(a > b for a, b in zip(ours, theirs, strict=True))
     ties = sum(a == b for a, b in zip(ours, theirs, strict=True))
-    rate = (wins + ties / 2) / len(ours)
-    low, high = wilson(rate, len(ours))
-    return WinRate(rate, low, high, wins, ties, len(ours) - wins - ties)
+    return of_counts(wins, ties, len(ours) - wins - ties)
 
 
-def wilson(rate: float, count: int, z: float = Z95) -> tuple[float, float]:
+def of_counts(wins: int, ties: int, losses: int) -> WinRate:
+    """The win rate of so many comparisons won, tied and lost; at least one."""
+    count = wins + ties + losses
+    rate = (wins + ties / 2) / count
+    low, high = wilson(rate, count / varies(wins, ties, losses))
+    return WinRate(rate, low, high, wins, ties, losses)
+
+
+def varies(wins: int, ties: int, losses: int) -> float:
+    """How much comparisons with ties vary, as a share of what they would without: a tie, always
+    one half, brings less noise than a win or a loss, so that n comparisons are worth n over this.
+
+    One win and one loss are added, so that ties alone do not make a certainty. 1 without ties.
+    """
+    count = wins + ties + losses + 2
+    rate = (wins + 1 + ties / 2) / count
+    return 1 - ties / (4 * count * rate * (1 - rate))
+
+
+def wilson(rate: float, count: float, z: float = Z95) -> tuple[float, float]:
     """The score interval of a share. Wilson (1927)."""
     centre = (rate + z * z / (2 * count)) / (1 + z * z / count)
     spread = rate * (1 - rate) / count + z * z / (4 * count * count)

@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 
 from rlhf.data.identity import Json
-from rlhf.reporting.formatting import kl, number, percent, percent_range, policy_name
+from rlhf.reporting.formatting import ABSENT, kl, number, percent, percent_range, policy_name
 from rlhf.reporting.reading import RunRecord
 
 TABLE_NOTE = (
     "Every policy answered the same held-out prompts; each answer is compared with one SFT "
     "answer, ties count one half. The SFT row is a second draw from SFT, so it shows how far "
-    "chance alone goes. Small figures are 95\u202f% Wilson intervals, one policy at a time: they "
-    "do not allow for having picked the best of several."
+    "chance alone goes. Small figures are 95\u202f% intervals, one policy at a time: they do not "
+    "allow for having picked the best of several. At equal length: what a logistic regression on "
+    "the difference in length says of answers as long as those of SFT. The null row is one answer "
+    "to everything: of all SFT answers the one that the reward model liked best."
 )
 
 
@@ -22,6 +24,8 @@ class PolicyRow:
     label: str
     win_rate: str
     interval: str
+    controlled: str
+    controlled_interval: str
     judged: str
     proxy: str
     kl: str
@@ -48,6 +52,7 @@ def policy_rows(run: RunRecord) -> list[PolicyRow]:
             policy_name(name),
             percent(row["win_rate"]),
             percent_range(row["win_rate_low"], row["win_rate_high"]),
+            *_controlled(row),
             number(row["gold_reward"]) if own_judge else "",
             number(row["proxy_reward"]),
             kl(row),
@@ -58,3 +63,11 @@ def policy_rows(run: RunRecord) -> list[PolicyRow]:
         for name in ordered(policies)
         for row in (policies[name],)
     ]
+
+
+def _controlled(row: Json) -> tuple[str, str]:
+    """The win rate at equal length and its interval; nothing in runs that did not work it out."""
+    found = row.get("length_controlled")
+    if found is None:
+        return ABSENT, ""
+    return percent(found["rate"]), percent_range(found["low"], found["high"])

@@ -3,7 +3,8 @@
 import pytest
 
 from rlhf.data.records import Prompt, Ranking, Response
-from rlhf.evaluation.people import Contest, preferred
+from rlhf.evaluation.judges import ByScore, Judge, Judged, Matchup, share
+from rlhf.evaluation.people import ByPeople, Contest, looks, may_stop, preferred
 
 
 def contest(number: int, ours: str = "mine", theirs: str = "other") -> Contest:
@@ -11,7 +12,7 @@ def contest(number: int, ours: str = "mine", theirs: str = "other") -> Contest:
     return Response.of(prompt.id, ours), Response.of(prompt.id, theirs)
 
 
-def vote(one: Contest, verdict: int, labeler: str = "ada") -> Ranking:
+def vote(one: Contest, verdict: int, labeler: str = "ada", at: str = "") -> Ranking:
     ours, theirs = one[0].id, one[1].id
     groups = {1: ((ours,), (theirs,)), 0: ((ours, theirs),), -1: ((theirs,), (ours,))}[verdict]
     return Ranking.of(
@@ -20,6 +21,7 @@ def vote(one: Contest, verdict: int, labeler: str = "ada") -> Ranking:
         groups=groups,
         shown=(theirs, ours),
         mode="evaluate",
+        submitted_at=at,
     )
 
 
@@ -53,3 +55,43 @@ def test_policies_that_always_say_the_same_are_even_without_asking() -> None:
     won = preferred([], [contest(n, "alike", "alike") for n in range(3)])
     assert won is not None
     assert (won.rate, won.ties) == (0.5, 3)
+
+
+def test_people_are_a_judge_like_any_other() -> None:
+    judged, same, waiting = contest(1), contest(2, "alike", "alike"), contest(3)
+    judge: Judge = ByPeople([vote(judged, 1), vote(judged, 0, "bob")])
+    rows = [Matchup(Prompt.of("?"), *one) for one in (judged, same, waiting)]
+    assert judge.compare(rows) == [Judged(0.75, 0.5), Judged(0.5, 0.5), None]
+    assert (judge.name, judge.independent) == ("people", True)
+
+
+def test_a_score_is_a_judge_too() -> None:
+    judge: Judge = ByScore("longest", False, lambda _, response: float(len(response.text)))
+    (found,) = judge.compare([Matchup(Prompt.of("?"), *contest(1))])
+    assert found == Judged(4.0, 5.0)
+    assert [share(Judged(1, 2)), share(Judged(2, 2)), share(Judged(3, 2))] == [0, 0.5, 1]
+
+
+def test_one_looks_at_the_first_vote_on_each_prompt_in_the_order_of_time() -> None:
+    one, two, three = contest(1), contest(2), contest(3)
+    people = ByPeople(
+        [
+            vote(one, -1, "bob", at="2026-11-24T12"),
+            vote(one, 1, "ada", at="2026-11-24T11"),
+            vote(two, -1, at="2026-11-24T10"),
+            vote(three, 0, at="2026-11-24T09"),
+        ]
+    )
+    assert people.first_votes([one, two, three, contest(4)]) == [0.5, 0.0, 1.0]
+
+
+def test_people_may_stop_once_a_policy_is_better_or_all_are_worse() -> None:
+    rows = [contest(number) for number in range(8)]
+    won = ByPeople([vote(one, 1) for one in rows])
+    alone = looks(won, {"dpo": rows})
+    assert (alone["dpo"].says, may_stop(alone.values())) == ("better", True)
+    # One of two must show more: 2^8 / 9 = 28.4 is 20 at least, and 40 not.
+    two = looks(won, {"dpo": rows, "ppo": rows[:1]})
+    assert (two["dpo"].says, may_stop(two.values())) == ("go on", False)
+    lost = ByPeople([vote(one, -1) for one in rows])
+    assert may_stop(looks(lost, {"dpo": rows}).values())

@@ -1,14 +1,18 @@
 """Answers of policies: who decides their randomness, and how far a policy has moved."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from tiny_models import EOS, PAD, policy, tokenizer
 
 from rlhf.evaluation.answers import Answer, Asked, answer, kl_to
-from rlhf.evaluation.comparison import Contestant, figures
-from rlhf.evaluation.winrate import wilson
+from rlhf.evaluation.comparison import Contestant, differences, figures, table
+from rlhf.evaluation.judges import Judged
+from rlhf.evaluation.length_control import length_controlled
+from rlhf.evaluation.winrate import of_counts
 from rlhf.models.batching import make_rows, response_logprobs
 from rlhf.models.conversation import decode
 from rlhf.models.generation import Sampling
@@ -61,23 +65,36 @@ def test_distance_is_the_log_ratio_of_each_answer(budget: int, temperature: floa
     assert max(map(abs, found)) > 1
 
 
-def contestant(**changes: object) -> Contestant:
+def contestant(name: str = "dpo", **changes: Any) -> Contestant:
     answers = (Answer((4, 5, EOS), "x", True), Answer((4, 5, 6, 7), "y", False))
-    return Contestant("dpo", answers, (1.0, 3.0), (0.2, 0.4), **changes)  # type: ignore[arg-type]
+    judged = (Judged(1.0, 1.0), Judged(3.0, 2.0))
+    return Contestant(name, answers, **{"judged": judged, "proxy": (0.2, 0.4), **changes})
+
+
+def reference(proxy: tuple[float, float] = (0.3, 0.3)) -> Contestant:
+    answers = (Answer((EOS,), "", True), Answer((4, 5, 6, 7, EOS), "z", True))
+    return Contestant("reference", answers, (Judged(1.0, 1.0), Judged(2.0, 2.0)), proxy)
 
 
 def test_figures_by_hand() -> None:
-    row = figures(contestant(kl=(1.0, 4.0)), [1.0, 2.0])
-    low, high = wilson(0.75, 2)
+    row = figures(contestant(kl=(1.0, 4.0), monitor=(1.0, 2.0)), reference())
+    won = of_counts(1, 1, 0)
+    equal = length_controlled([0.5, 1.0], [2, -1]).to_json()
     assert row == {
         "win_rate": 0.75,
-        "win_rate_low": pytest.approx(low, abs=1e-6),
-        "win_rate_high": pytest.approx(high, abs=1e-6),
+        "win_rate_low": pytest.approx(won.low, abs=1e-6),
+        "win_rate_high": pytest.approx(won.high, abs=1e-6),
         "wins": 1,
         "ties": 1,
         "losses": 0,
+        "unusable": 0,
+        "win_rate_without_ties": 1.0,
+        "length_controlled": {key: pytest.approx(v, abs=1e-6) for key, v in equal.items()},
         "gold_reward": 2.0,
         "proxy_reward": 0.3,
+        "proxy_win_rate": 0.5,
+        "proxy_win_rate_low": pytest.approx(of_counts(1, 0, 1).low, abs=1e-6),
+        "monitor_reward": 1.5,
         "mean_tokens": 3.5,
         "finished_share": 0.5,
         "kl": 2.5,
@@ -85,12 +102,46 @@ def test_figures_by_hand() -> None:
     }
 
 
+def test_what_the_judge_did_not_answer_is_counted_and_left_out() -> None:
+    row = figures(contestant(judged=(None, Judged(3.0, 2.0))), reference())
+    assert (row["unusable"], row["wins"], row["ties"], row["gold_reward"]) == (1, 1, 0, 3.0)
+
+
 def test_a_bound_is_not_called_a_distance() -> None:
-    row = figures(contestant(kl_bound=0.5), [1.0, 2.0])
+    row = figures(contestant(kl_bound=0.5), reference())
     assert row["kl_bound"] == 0.5
     assert "kl" not in row
 
 
 def test_every_prompt_needs_its_rivals_reward() -> None:
-    with pytest.raises(ValueError, match="cannot compare 2 answers with 3"):
-        figures(contestant(), [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="cannot compare 2 answers with 1"):
+        figures(contestant(), replace(reference(), proxy=(0.3,)))
+
+
+def test_only_what_could_be_shipped_is_tested_and_corrected_for_how_many() -> None:
+    won = (Judged(1.0, 0.0),) * 10  # p = 2 / 2^10 alone, twice that as one of two
+    lost = (*won[:5], *(Judged(0.0, 1.0),) * 5)
+    ten = {"proxy": (0.0,) * 10}
+    answer = (Answer((4, EOS), "x", True),) * 10
+    rows = table(
+        [
+            Contestant(name, answer, judged, **ten)  # type: ignore[arg-type]
+            for name, judged in (("sft", won), ("null", won), ("dpo", won), ("ppo", lost))
+        ],
+        Contestant("reference", answer, won, **ten),  # type: ignore[arg-type]
+    )
+    assert "p_value" not in rows["sft"]
+    assert "p_value" not in rows["null"]
+    assert rows["dpo"]["p_value"] == pytest.approx(2 / 2**10)
+    assert rows["dpo"]["p_holm"] == pytest.approx(2 * 2 / 2**10)
+    assert rows["ppo"]["p_holm"] == 1.0
+
+
+def test_policies_are_told_apart_on_the_prompts_that_both_were_judged_on() -> None:
+    won, lost, tied = Judged(1.0, 0.0), Judged(0.0, 1.0), Judged(0.0, 0.0)
+    one = contestant("dpo", judged=(won, won, None, tied) * 5)
+    other = contestant("ppo", judged=(lost, won, won, tied) * 5)
+    (row,) = differences([one, other])
+    assert (row["first"], row["second"], row["clusters"]) == ("dpo", "ppo", 15)
+    assert row["value"] == pytest.approx(1 / 3, abs=1e-6)
+    assert 0 < row["low"] < 1 / 3 < row["high"] < 1

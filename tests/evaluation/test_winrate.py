@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from rlhf.evaluation.winrate import Z95, best_of_n_kl_bound, verdict, wilson, win_rate
+from rlhf.evaluation.winrate import (
+    Z95,
+    best_of_n_kl_bound,
+    of_counts,
+    varies,
+    verdict,
+    wilson,
+    win_rate,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +54,26 @@ def test_ties_count_one_half() -> None:
     found = win_rate([3.0, 1.0, 2.0, 5.0, 0.0], [1.0, 1.0, 4.0, 0.0, 0.0])
     assert (found.wins, found.ties, found.losses) == (2, 2, 1)
     assert found.rate == pytest.approx(0.6)
-    assert (found.low, found.high) == wilson(0.6, 5)
+    # A win and a loss added: rate (2 + 1 + 1) / 7 = 4/7; 2 ties take 2/4 of 7 * 4/7 * 3/7 = 12/7.
+    assert varies(2, 2, 1) == pytest.approx(1 - 0.5 / (12 / 7))
+    assert (found.low, found.high) == pytest.approx(wilson(0.6, 5 / (1 - 0.5 / (12 / 7))))
     assert found.to_json()["wins"] == 2
+    assert found.decided() == (2 / 3, *wilson(2 / 3, 3))
+
+
+def test_without_ties_the_interval_is_wilsons_and_ties_narrow_it() -> None:
+    assert varies(30, 0, 20) == 1
+    plain, tied = of_counts(30, 0, 20), of_counts(20, 20, 10)
+    assert (plain.low, plain.high) == wilson(0.6, 50)
+    assert tied.rate == plain.rate
+    assert plain.low < tied.low < 0.6 < tied.high < plain.high
+
+
+def test_ties_alone_decide_nothing_and_are_no_certainty() -> None:
+    found = of_counts(0, 10, 0)
+    assert found.decided() is None
+    assert found.low < 0.5 < found.high
+    assert found.high - found.low == pytest.approx(0.24, abs=0.01)
 
 
 def test_the_other_side_wins_the_rest() -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import RunConfig, load_config, override_config
+from pipelines.config import EndpointConfig, RunConfig, load_config, override_config
 from pipelines.graph import STAGES, check_stage, stages_of
+from pipelines.stages.evaluate import judge_name
 from pipelines.trainer_fields import check_trainer_blocks
+from rlhf.data.identity import Json
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "pipelines" / "configs").glob("*.yaml"))
@@ -173,6 +175,8 @@ CHANGES = {
     "evaluate.num_prompts": ("9", "evaluate"),
     "evaluate.best_of": ("[2]", "evaluate"),
     "evaluate.judge": ("reward", "evaluate"),
+    "evaluate.endpoint": ("{url: http://127.0.0.1:1/v1, model: m}", "evaluate"),
+    "evaluate.people_may_stop": ("true", "judge"),
     "evaluate.num_samples_shown": ("1", "evaluate"),
     "evaluate.people_judgements": ("5", "judge"),
     "sft.written": ("true", "sft"),
@@ -212,6 +216,8 @@ def test_every_field_changes_some_stage_or_is_known_to_be_read_elsewhere() -> No
             override += ["model.path=a/b", "labelers=people"]
         if key == "label.campaign":
             override += ["model.path=a/b", "labelers=imported", "label.store=x.db"]
+        if key == "evaluate.endpoint":
+            override += ["evaluate.judge=endpoint"]
         if key == "ppo.reward_alone":
             override += ["ppo.reward=json:dumps"]
         if key == "reward.nu":
@@ -286,3 +292,54 @@ def test_settings_of_dpo_that_would_not_be_read_are_refused(
     path = ROOT / "pipelines/configs/quickstart.yaml"
     with pytest.raises(ValueError, match=re.escape(said)):
         load_config(path, [f"dpo.{override}" for override in overrides])
+
+
+ENDPOINT = ["evaluate.judge=endpoint", "evaluate.endpoint.url=http://127.0.0.1:1/v1"]
+
+
+def test_what_an_endpoint_is_asked_decides_and_how_patiently_does_not() -> None:
+    path = ROOT / "pipelines/configs/quickstart.yaml"
+    (evaluate,) = (stage for stage in STAGES if stage.name == "evaluate")
+
+    def settings(*more: str) -> Json:
+        return evaluate.settings(load_config(path, [*ENDPOINT, "evaluate.endpoint.model=m", *more]))
+
+    base = settings()
+    assert base["judge"] == "endpoint:m"
+    decides = {"model": "other", "temperature": "1.0", "max_tokens": "9", "url": "http://x/v1"}
+    for key, value in decides.items():
+        assert settings(f"evaluate.endpoint.{key}={value}") != base, key
+    assert settings("evaluate.guidelines=Which is shorter?") != base
+    patience = {
+        "key_variable": "A_KEY",
+        "timeout_seconds": "1",
+        "retries": "0",
+        "concurrency": "1",
+        "max_unusable": "0.5",
+    }
+    for key, value in patience.items():
+        assert settings(f"evaluate.endpoint.{key}={value}") == base, key
+    fields = set(EndpointConfig.model_fields)
+    assert fields == decides.keys() | patience.keys()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["evaluate.judge=endpoint"], "judge: endpoint and the section endpoint"),
+        ([ENDPOINT[1], "evaluate.endpoint.model=m"], "judge: endpoint and the section endpoint"),
+        ([*ENDPOINT, "evaluate.endpoint.url=ftp://x"], "evaluate.endpoint.url"),
+        (ENDPOINT, "evaluate.endpoint.model"),
+        (["evaluate.judge=monitor"], "monitor needs the one that ppo.monitor trains"),
+        (["evaluate.best_of=[1]"], "evaluate.best_of.0"),
+    ],
+)
+def test_a_judge_that_cannot_judge_is_refused(overrides: list[str], says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        load_config(ROOT / "pipelines/configs/quickstart.yaml", overrides)
+
+
+def test_the_monitor_may_judge_where_there_is_one() -> None:
+    path = ROOT / "pipelines/configs/quickstart.yaml"
+    config = load_config(path, ["evaluate.judge=monitor", "ppo.monitor=true"])
+    assert judge_name(config) == "monitor"

@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.campaigns import writing_campaign
 from pipelines.config import load_config
+from rlhf.evaluation.openings import read_openings
 from rlhf.feedback.store import Judgement, Store
 from rlhf.tracking.run_folder import Completion, StageFolder, owned
 
@@ -70,11 +71,17 @@ def test_the_whole_loop_leaves_its_evidence(whole: Path) -> None:
     assert model["accuracy_low"] <= model["accuracy"] <= model["accuracy_high"]
     assert 0 <= model["length_baseline"] <= 1
     assert 0.4 < model["ceiling"] <= 1
-    assert set(summary["policies"]) == {"sft", "dpo", "ppo", "best_of_2", "longest_of_2"}
+    controls = {"best_of_2", "longest_of_2", "null"}
+    assert set(summary["policies"]) == {"sft", "dpo", "ppo", *controls}
     for name, row in summary["policies"].items():
         assert row["win_rate_low"] <= row["win_rate"] <= row["win_rate_high"]
         assert row["mean_tokens"] <= 12
-        assert ("kl" in row) != ("kl_bound" in row), name
+        assert ("kl" in row) + ("kl_bound" in row) == (name != "null"), name
+        equal = row["length_controlled"]
+        assert equal["low"] <= equal["rate"] <= equal["high"]
+    (opening,) = read_openings(whole)
+    assert opening["policies"] == ["sft", "dpo", "ppo"]
+    assert opening["prompts"] == 10
     assert summary["policies"]["sft"]["kl"] == 0
     assert (whole / "report.html").read_text().startswith("<!doctype html>")
     for stage, done in completed(whole).items():
@@ -345,8 +352,9 @@ def test_people_compare_the_policies_and_their_verdict_counts(whole: Path) -> No
     won = people["policies"][people["best"]]
     assert won["losses"] == 0
     assert won["wins"] > 0
-    assert summary["verdict"] == people["verdict"]
-    assert "People compared answers blind" in (whole / "report.html").read_text()
+    assert won["sequential"]["losses"] == 0
+    assert summary["verdict"] == "not enough evidence"  # 30 people's comparisons are asked for
+    assert "too few for any verdict: it takes 30" in summary["verdict_says"][0]
     assert rlhf("run", TINY, f"runs_dir={whole.parent}").returncode in {0, 3, 4}
 
 

@@ -1,0 +1,60 @@
+"""The ledger of the test split, and who may be compared with whom."""
+
+from pathlib import Path
+
+import pytest
+
+from rlhf.data.identity import Json
+from rlhf.evaluation.openings import (
+    LEDGER,
+    Opening,
+    prompts_digest,
+    read_openings,
+    same_test_prompts,
+    times_opened,
+    write_opening,
+)
+
+
+def opening(fingerprint: str, at: str = "2026-11-24T10:00:00+00:00") -> Opening:
+    digest = prompts_digest(["p1", "p2"])
+    who = "labeler-1a2b3c4d"
+    return Opening(at, who, "small", "round-1", fingerprint, 2, digest, ("sft", "dpo"), "built-in")
+
+
+def test_every_opening_is_appended_and_reads_back(tmp_path: Path) -> None:
+    assert read_openings(tmp_path) == ()
+    first, second = opening("aaa"), opening("bbb", "2026-11-25T10:00:00+00:00")
+    write_opening(tmp_path, first)
+    write_opening(tmp_path, second)
+    assert read_openings(tmp_path) == (first.to_json(), second.to_json())
+    assert read_openings(tmp_path)[0]["policies"] == ["sft", "dpo"]
+
+
+def test_an_evaluation_that_went_on_counts_once() -> None:
+    rows = [opening(name).to_json() for name in ("aaa", "aaa", "bbb", "aaa-2")]
+    assert times_opened(rows) == 3
+    assert times_opened([]) == 0
+
+
+def test_a_damaged_ledger_is_named(tmp_path: Path) -> None:
+    (tmp_path / LEDGER).write_text('{"fingerprint": "a"}\n{"finger')
+    with pytest.raises(ValueError, match=r"test-openings.jsonl, line 2: not JSON"):
+        read_openings(tmp_path)
+
+
+def evaluated(*prompts: str) -> Json:
+    return {"prompts": len(prompts), "test": {"digest": prompts_digest(prompts)}}
+
+
+def test_only_runs_judged_on_the_same_prompts_are_compared() -> None:
+    same = {"one": evaluated("a", "b"), "two": evaluated("b", "a")}
+    assert same_test_prompts(same) == prompts_digest(["a", "b"])
+    with pytest.raises(ValueError, match=r"one and three were judged on different test prompts"):
+        same_test_prompts({**same, "three": evaluated("a", "c")})
+    with pytest.raises(ValueError, match=r"\(2 and 3\): give both the same prompts section"):
+        same_test_prompts({"one": evaluated("a", "b"), "three": evaluated("a", "b", "c")})
+    with pytest.raises(ValueError, match="old does not say which test prompts it was judged on"):
+        same_test_prompts({"one": evaluated("a"), "old": {"prompts": 1}})
+    with pytest.raises(ValueError, match="no evaluation to compare"):
+        same_test_prompts({})
