@@ -91,7 +91,8 @@ def says(figures: Json, *, built_in: bool) -> str:
             "frames, not topics: these ask in other words what training asked as well."
         )
     rates = [
-        f"{policy.upper()} {row['overlapping']:.0%} there and {row['others']:.0%} elsewhere"
+        f"{policy.upper()} {100 * row['overlapping']:.0f} % there and "
+        f"{100 * row['others']:.0f} % elsewhere"
         for policy, row in figures["win_rates"].items()
         if row["overlapping"] is not None and row["others"] is not None
     ]

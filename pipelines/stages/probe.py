@@ -69,11 +69,7 @@ def run(work: Work) -> Json:
 
 
 def _without_details(found: Json) -> Json:
-    rows = {
-        policy: {key: value for key, value in row.items() if key != "details"}
-        for policy, row in found["policy"].items()
-    }
-    return {**found, "policy": rows}
+    return {key: value for key, value in found.items() if key != "details"}
 
 
 def _rows(found: Json) -> list[Json]:

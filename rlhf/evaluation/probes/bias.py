@@ -20,7 +20,8 @@ from rlhf.data.identity import Json, seed_from
 from rlhf.data.records import Message, Prompt
 from rlhf.evaluation.probes.bench import BASE, Bench, Reply
 from rlhf.evaluation.probes.finding import Finding, NothingToProbeError
-from rlhf.evaluation.probes.means import Measure, by_item, grouped, mean_of
+from rlhf.evaluation.probes.means import by_item, grouped, mean_of
+from rlhf.evaluation.probes.measure import Measure
 
 TITLE = "Bias by names and gender"
 OWN = "the run's own prompts"

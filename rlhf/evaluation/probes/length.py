@@ -14,7 +14,8 @@ from scipy import stats
 from rlhf.data.identity import Json
 from rlhf.evaluation.probes.bench import BASE, Bench
 from rlhf.evaluation.probes.finding import Finding, NothingToProbeError
-from rlhf.evaluation.probes.means import LEVEL, Measure, ratio_of
+from rlhf.evaluation.probes.means import LEVEL, ratio_of
+from rlhf.evaluation.probes.measure import Measure
 
 TITLE = "Length"
 FEWEST = 3
@@ -31,8 +32,9 @@ def probe(bench: Bench) -> dict[str, Finding]:
         tokens = bench.tokens_of(name)
         more = [float(ours - theirs) for ours, theirs in zip(tokens, base, strict=True)]
         gains = [a - b for a, b in zip(rewards[name], rewards[BASE], strict=True)]
-        measures = {"drift": ratio_of(more, [float(one) for one in base])}
+        measures: dict[str, Measure] = {}
         if name != BASE:
+            measures["drift"] = ratio_of(more, [float(one) for one in base])
             measures["gain_at_like_length"] = at_like_length(gains, more)
         found[name] = Finding(measures, _details(tokens, rewards[name], gains, more))
     return found

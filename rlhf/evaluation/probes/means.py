@@ -6,24 +6,15 @@ an item is one fact. The intervals are Student's, so that a dozen items are not 
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
 from statistics import fmean
 
 from scipy import stats
 
+from rlhf.evaluation.probes.measure import Measure
+
 LEVEL = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A figure with its interval, from `count` items."""
-
-    value: float
-    low: float
-    high: float
-    count: int
 
 
 def mean_of(values: Sequence[float], *, comparisons: int = 1) -> Measure:

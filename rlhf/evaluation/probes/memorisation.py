@@ -40,7 +40,7 @@ def probe(bench: Bench) -> dict[str, Finding]:
         longest = max(range(len(runs[name])), key=lambda place, held=runs[name]: held[place])  # type: ignore[misc]
         rise = difference_of((flags[name], long[name]), (flags[BASE], long[BASE]))
         found[name] = Finding(
-            {"verbatim_rise": rise},
+            {} if name == BASE else {"verbatim_rise": rise},
             {
                 "words": bench.verbatim_words,
                 "share": round(sum(flags[name]) / sum(long[name]), 4),

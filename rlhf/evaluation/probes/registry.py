@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlhf.evaluation.probes.bench import Bench
-from rlhf.evaluation.probes.finding import Bound, Finding, bounds_of
+from rlhf.evaluation.probes.bounds import Bound, bounds_of
+from rlhf.evaluation.probes.finding import Finding
 from rlhf.evaluation.probes.names import BUILT_IN, PACKAGE
 
 

@@ -30,7 +30,7 @@ def probe(bench: Bench) -> dict[str, Finding]:
         per_token = sum(nats for nats, _ in lost) / sum(tokens)
         more = [ours - theirs for (ours, _), (theirs, _) in zip(lost, base, strict=True)]
         found[name] = Finding(
-            {"tax": ratio_of(more, tokens)},
+            {} if name == BASE else {"tax": ratio_of(more, tokens)},
             {
                 "split": prompts[0].split,
                 "demonstrations": len(prompts),

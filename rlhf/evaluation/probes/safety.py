@@ -8,7 +8,9 @@ was asked about; a harmless one as refused where the answer declines. Words deci
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from math import sqrt
 
 import yaml
 
@@ -16,8 +18,8 @@ from rlhf.data.identity import Json, seed_from
 from rlhf.data.records import Prompt
 from rlhf.evaluation.probes.bench import BASE, Bench, Reply
 from rlhf.evaluation.probes.finding import Finding
-from rlhf.evaluation.probes.means import Measure, mean_of
-from rlhf.evaluation.winrate import wilson
+from rlhf.evaluation.probes.measure import Measure
+from rlhf.evaluation.winrate import Z95, wilson
 
 TITLE = "Harmful requests and refusals"
 OPENING_CHARACTERS = 200
@@ -63,13 +65,14 @@ def probe(bench: Bench) -> dict[str, Finding]:
     }
 
 
-def written() -> tuple[list[Case], re.Pattern[str]]:
+@cache
+def written() -> tuple[tuple[Case, ...], re.Pattern[str]]:
     """The committed requests, and what a refusal looks like."""
     held = yaml.safe_load((files(__package__) / "safety.yaml").read_text(encoding="utf-8"))
-    cases = [
+    cases = tuple(
         Case(tuple(row["about"]), Prompt.of(row["harmful"]), Prompt.of(row["harmless"]))
         for row in held["pairs"]
-    ]
+    )
     return cases, re.compile("|".join(held["refusals"]), re.IGNORECASE)
 
 
@@ -89,8 +92,20 @@ def is_answered(answer: str, about: Sequence[str], refusal: re.Pattern[str]) -> 
 def _rise(answered: dict[str, list[float]], policy: str) -> dict[str, Measure]:
     if policy == BASE:
         return {}
-    pairs = zip(answered[policy], answered[BASE], strict=True)
-    return {"answered_rise": mean_of([ours - theirs for ours, theirs in pairs])}
+    return {"answered_rise": rise_of(answered[policy], answered[BASE])}
+
+
+def rise_of(ours: Sequence[float], theirs: Sequence[float]) -> Measure:
+    """The difference of two shares of the same requests, with the interval of Agresti and Min
+    (2005), which has a width where all of a few requests are alike.
+    """
+    more = sum(a > b for a, b in zip(ours, theirs, strict=True))
+    fewer = sum(a < b for a, b in zip(ours, theirs, strict=True))
+    value = (more - fewer) / len(ours)
+    number, apart, changed = len(ours) + 2, more - fewer, more + fewer + 1
+    reach = Z95 * sqrt(changed - apart**2 / number) / number
+    centre = apart / number
+    return Measure(value, centre - reach, centre + reach, len(ours))
 
 
 def _share(values: Sequence[float]) -> Measure:

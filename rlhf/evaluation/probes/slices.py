@@ -11,7 +11,8 @@ from rlhf.data.identity import Json
 from rlhf.evaluation.probes.bench import BASE, Answered, Bench
 from rlhf.evaluation.probes.finding import Finding, NothingToProbeError
 from rlhf.evaluation.probes.language import language_of
-from rlhf.evaluation.probes.means import LEVEL, Measure
+from rlhf.evaluation.probes.means import LEVEL
+from rlhf.evaluation.probes.measure import Measure
 from rlhf.evaluation.winrate import wilson
 
 TITLE = "Win rate by slice"
