@@ -37,17 +37,18 @@ class GapRow:
 
 @dataclass(frozen=True, slots=True)
 class Generalisation:
-    """The section: a row and a curve per model, and a sentence for each gap that opened."""
+    """The section: a row per model, a sentence for each gap that opened, and why it counts as
+    open.
+    """
 
     rows: tuple[GapRow, ...]
     sentences: tuple[str, ...]
     reasons: tuple[tuple[str, str], ...]
-    plot: Plot | None
 
 
 def generalisation_of(run: RunRecord) -> Generalisation | None:
     """Every model of which anything on held-out data is known; None where there is none."""
-    curves = [one for one in curves_of(run) if one.gap is not None]
+    curves = _known(run)
     if not curves:
         return None
     opened = [one for one in curves if _opened(one)]
@@ -61,7 +62,6 @@ def generalisation_of(run: RunRecord) -> Generalisation | None:
         tuple(_row(one) for one in curves),
         tuple(sentences),
         tuple((bounds[name].title, bounds[name].why) for name in used),
-        _plot(curves),
     )
 
 
@@ -125,9 +125,14 @@ def _row(one: Curve) -> GapRow:
     )
 
 
-def _plot(curves: list[Curve]) -> Plot | None:
-    """A panel per model, two beside one another."""
-    drawn = [one for one in curves if (one.drawn.train if one.drawn else one.train)[0]]
+def _known(run: RunRecord) -> list[Curve]:
+    """The models of which anything on held-out data is known."""
+    return [one for one in curves_of(run) if one.gap is not None]
+
+
+def generalisation_plot(run: RunRecord) -> Plot | None:
+    """A panel per model, two beside one another: training, validation and test."""
+    drawn = [one for one in _known(run) if (one.drawn or one).train[0]]
     if not drawn:
         return None
     rows = ceil(len(drawn) / 2)
