@@ -7,7 +7,7 @@ from functools import cache
 
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json
-from rlhf.evaluation.probes.bounds import Bound, bounds_of, spelled
+from rlhf.evaluation.probes.bounds import Bound, Unit, bounds_of, spelled
 from rlhf.reporting.formatting import (
     ABSENT,
     MINUS,
@@ -185,7 +185,7 @@ def _rows(probe: Json, policies: list[str]) -> list[ProbeRow]:
 def _cell(row: Json | None) -> Cell | None:
     if row is None:
         return None
-    unit = "number" if row["unit"] == "spreads" else row["unit"]
+    unit: Unit = "number" if row["unit"] == "spreads" else row["unit"]
     low, high = (spelled(row[end], unit) for end in ("low", "high"))
     span = f"{low.removesuffix(' points').removesuffix(' nats').removesuffix(' %')} to {high}"
     return Cell(

@@ -18,6 +18,7 @@ from rlhf.data.jsonl import read_json, write_jsonl
 from rlhf.data.records import Prompt, Ranking, Response
 from rlhf.evaluation.answers import Asked, answer
 from rlhf.evaluation.probes.bench import Answered, Reply
+from rlhf.evaluation.probes.names import BUILT_IN
 from rlhf.models.batching import make_rows, response_logprobs
 from rlhf.models.conversation import prompt_ids, response_ids
 from rlhf.models.generation import Sampling
@@ -35,8 +36,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save(policy(300, seed=seed, dtype=torch.float32), root / name / "model")
     save(reward_model(300, dtype=torch.float32), root / "reward/model")
     prompts = [
-        Prompt.of(f"What is {i}?", split=split, demonstration=f"It is {i} and no more.")
-        for i, split in enumerate(["train"] * 12 + ["test"] * 12)  # type: ignore[arg-type]
+        Prompt.of(
+            f"What is {i}?",
+            split="train" if i < 12 else "test",
+            demonstration=f"It is {i} and no more.",
+        )
+        for i in range(24)
     ]
     (root / "prompts").mkdir()
     write_jsonl(root / "prompts/prompts.jsonl", (one.to_json() for one in prompts))
@@ -89,7 +94,8 @@ def answer_row(prompt: Prompt) -> Json:
 
 
 def work(folder: Path, out: Path, *overrides: str) -> Work:
-    config = load_config(TINY, [*overrides, "sample.max_new_tokens=6", "probe.limit=20"])
+    every = f"probe.probes=[{','.join(BUILT_IN)}]"
+    config = load_config(TINY, ["sample.max_new_tokens=6", "probe.limit=20", every, *overrides])
     names = ("prompts", "sft", "preferences", "reward", "dpo", "ppo", "evaluate")
     inputs = {name: folder / name for name in names}
     return Work(config, out, inputs, lambda _: None, lambda *_: None, lambda *_: None)
