@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rlhf.data.identity import Json
+from rlhf.evaluation.probes.names import BUILT_IN
 from rlhf.models.lora import LoraSettings
 from rlhf.policy.dpo_objective import DPOLossName, Implementation, dpo_objective, trl_loss_type
 from rlhf.reward.ensemble import Combine, Ensemble, Kind
@@ -313,6 +314,25 @@ class EvaluateConfig(Section):
         return self
 
 
+class ProbeConfig(Section):
+    """What else is asked of the policies, beside winning: the built-in probes by name, and modules
+    of yours as `package.module`. `limit`: about how many prompts a probe may ask the models about;
+    `verbatim_words`: how many words in a row make a repeated training text.
+    """
+
+    enabled: bool = True
+    probes: tuple[str, ...] = BUILT_IN
+    limit: int = Field(default=120, ge=20)
+    verbatim_words: int = Field(default=20, ge=4)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        twice = sorted({one for one in self.probes if self.probes.count(one) > 1})
+        if twice:
+            raise ValueError(f"probes names {twice[0]} more than once")
+        return self
+
+
 class RunConfig(Section):
     """A run, whole. `labelers` says whose rankings are used, `threads` how many CPU threads a
     tensor operation may use (small models on a busy machine do best with one).
@@ -336,6 +356,7 @@ class RunConfig(Section):
     rloo: RLOOSection = RLOOSection()
     rejection: RejectionSection = RejectionSection()
     evaluate: EvaluateConfig = EvaluateConfig()
+    probe: ProbeConfig = ProbeConfig()
     wandb: WandbSettings = WandbSettings()
 
     @property

@@ -123,6 +123,10 @@ def headline(stage: str, result: Json) -> str:
         case "evaluate":
             row = result["policies"][result["best"]]
             return f"{result['best']} beats SFT in {row['win_rate']:.0%}"
+        case "probe":
+            verdicts = [one["verdict"] for one in result["probes"].values()]
+            counted = [f"{verdicts.count(one)} {one}" for one in ("ok", "beware", "fail")]
+            return f"{len(verdicts)} probes: {', '.join(counted)}"
     return ""
 
 

@@ -12,6 +12,7 @@ from pipelines.stages import (
     ppo,
     preferences,
     pretrain,
+    probe,
     prompts,
     rejection,
     report,
@@ -36,6 +37,7 @@ STAGES: tuple[Stage, ...] = (
     rloo.STAGE,
     rejection.STAGE,
     evaluate.STAGE,
+    probe.STAGE,
     judge.STAGE,
     report.STAGE,
 )

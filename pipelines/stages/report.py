@@ -38,6 +38,7 @@ STAGE = Stage(
         "rloo",
         "rejection",
         "evaluate",
+        "probe",
         "judge",
     ),
     1,

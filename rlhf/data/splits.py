@@ -86,6 +86,22 @@ def near_duplicate_clusters(
     return sorted(tuple(sorted(ids)) for ids in clusters.values())
 
 
+def near_duplicates_of(
+    prompts: Sequence[Prompt], others: Sequence[Prompt], threshold: float = 0.85
+) -> dict[str, str]:
+    """Of each prompt that has a near-duplicate among `others`, its id and that one's (the first by
+    id). A prompt that stands among the others itself is its own.
+    """
+    sides = [(0, one) for one in prompts] + [(1, one) for one in others]
+    documents = [_shingles(one) for _, one in sides]
+    found: dict[str, str] = {}
+    for later, earlier in _similar(documents, threshold, list(range(len(sides)))):
+        (side, other), (earlier_side, one) = sides[later], sides[earlier]
+        if side != earlier_side:
+            found[one.id] = min(other.id, found.get(one.id, other.id))
+    return found
+
+
 def _similar(
     documents: list[frozenset[Shingle]], threshold: float, parents: list[int]
 ) -> Iterator[tuple[int, int]]:

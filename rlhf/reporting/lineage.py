@@ -26,6 +26,7 @@ TITLES = {
     "rloo": "RLOO",
     "rejection": "Rejection SFT",
     "evaluate": "the evaluation",
+    "probe": "probing",
     "judge": "the comparison by people",
 }
 
@@ -137,6 +138,8 @@ def _expected(run: RunRecord, name: str) -> bool:
     """
     if name == "judge":
         return bool((run.config.get("evaluate") or {}).get("people_judgements", 0))
+    if name == "probe":  # runs of before it was there have no such section
+        return "probe" in run.config
     if name == "monitor":
         ppo = run.config.get("ppo") or {}
         return bool(ppo.get("enabled", True) and ppo.get("monitor", False))

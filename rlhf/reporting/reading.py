@@ -31,6 +31,7 @@ STAGES = (
     "rloo",
     "rejection",
     "evaluate",
+    "probe",
     "judge",
 )
 
@@ -141,7 +142,7 @@ def _lineage(run_folder: Path, round_folder: Path, faults: list[str]) -> dict[st
             read = {n: run_folder / path for n, path in _inputs(folder).items()}
             waiting |= {n: path for n, path in read.items() if n not in folders}
         # What the evaluation does not read belongs to it where it read the same.
-        for name, need in (("judge", "evaluate"), ("certify", "reward")):
+        for name, need in (("judge", "evaluate"), ("probe", "evaluate"), ("certify", "reward")):
             beside = None if name in folders else _current(round_folder / name)
             if beside is None or need not in folders:
                 continue

@@ -13,10 +13,12 @@ from rlhf.reporting import formatting
 from rlhf.reporting.cautions import CHECKS, cautions_of
 from rlhf.reporting.certificate import certificate_of
 from rlhf.reporting.certificate_plots import learning_curve_plot, reliability_plot
+from rlhf.reporting.generalisation import generalisation_of, generalisation_plot
 from rlhf.reporting.labelers import labeler_rows, labeler_sentences
 from rlhf.reporting.lineage import flow, notes, reproduction, subtitle
 from rlhf.reporting.policies import TABLE_NOTE, policy_rows
 from rlhf.reporting.policy_plots import frontier_plot, length_plot, win_rate_plot
+from rlhf.reporting.probes import probes_of
 from rlhf.reporting.reading import RunRecord, read_run
 from rlhf.reporting.reward_model import reward_sentences, split_rows
 from rlhf.reporting.samples import samples_of
@@ -77,6 +79,9 @@ def _content(run: RunRecord) -> dict[str, Any]:
         "certificate": certificate_of(run),
         "certificate_plots": _drawn(reliability_plot(run), learning_curve_plot(run)),
         "training_plots": _drawn(ppo_plot(run), dpo_plot(run), sft_loss_plot(run)),
+        "generalisation": generalisation_of(run),
+        "generalisation_plots": _drawn(generalisation_plot(run)),
+        "probes": probes_of(run),
         "labeler_sentences": labeler_sentences(run),
         "labelers": labeler_rows(run.rankings),
         "reproduction": reproduction(run),

@@ -179,6 +179,9 @@ CHANGES = {
     "evaluate.people_may_stop": ("true", "judge"),
     "evaluate.num_samples_shown": ("1", "evaluate"),
     "evaluate.people_judgements": ("5", "judge"),
+    "probe.probes": ("[length]", "probe"),
+    "probe.limit": ("30", "probe"),
+    "probe.verbatim_words": ("9", "probe"),
     "sft.written": ("true", "sft"),
 }
 # Read elsewhere than in a stage's settings: where things lie, how fast, who mirrors, what is on.
@@ -191,6 +194,7 @@ ELSEWHERE = {
     "sft.guidelines",
     "evaluate.guidelines",
     "certify.enabled",
+    "probe.enabled",
     "dpo.enabled",
     "ppo.enabled",
     "rloo.enabled",

@@ -47,11 +47,12 @@ def test_every_part_is_there(page: Path) -> None:
         "Reward model",
         "The reward model's certificate",
         "Training",
+        "Training, validation, test",
         "Labelers",
         "How to do it again",
     ]
-    assert html.count("<figure>") == html.count("<figcaption>") == html.count('role="img"') == 9
-    assert html.count("<table>") == html.count("<caption>") == 9
+    assert html.count("<figure>") == html.count("<figcaption>") == html.count('role="img"') == 10
+    assert html.count("<table>") == html.count("<caption>") == 10
     ids = re.findall(r'\bid="([^"]*)"', html)
     assert len(set(ids)) == len(ids)
     assert "None of the 15 checks" in html
