@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from math import exp, isfinite, log, sqrt
 from typing import Literal
 
-from rlhf.feedback.intervals import student
-
 Kind = Literal["rl", "best-of-n"]
 
 LEAST_POINTS = 4  # two for the two numbers, two more to say how sure they are
@@ -81,7 +79,7 @@ def fit(kind: Kind, kl: Sequence[float], gains: Sequence[float]) -> Curve:
     missed = [gain - alpha * a - beta * b for (_, gain), a, b in zip(rows, u, v, strict=True)]
     variance = _dot(missed, missed) / (len(rows) - 2)
     spread = [variance * one / determinant for one in (vv, -uv, uu)]  # of alpha, both, beta
-    low, high = _ratio(alpha, beta, spread, student(len(rows) - 2))
+    low, high = _ratio(alpha, beta, spread, _student(len(rows) - 2))
     return Curve(
         kind,
         alpha,
@@ -92,6 +90,13 @@ def fit(kind: Kind, kl: Sequence[float], gains: Sequence[float]) -> Curve:
         None if low is None else _peak(kind, low),
         None if high is None else _peak(kind, high),
     )
+
+
+def _student(freedom: int) -> float:
+    """The two-sided 95 % quantile of Student's t; without scipy.stats, which is slow to import."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
 
 
 def _bend(kind: Kind, d: float) -> float:
