@@ -40,7 +40,7 @@ STAGE = Stage(
         "evaluate",
         "judge",
     ),
-    1,
+    2,
     settings,
     run,
 )

@@ -19,6 +19,8 @@ from rlhf.reporting.formatting import (
     signed,
     with_span,
 )
+from rlhf.reporting.length import SIGNS_OF_LENGTH, held_out, length_signs
+from rlhf.reporting.measured import fitted, trail_name, trails
 from rlhf.reporting.reading import RunRecord
 from rlhf.reporting.verdict import TRAINED
 
@@ -34,21 +36,18 @@ FEW_OF_LIKE_LENGTH = 30
 
 @dataclass(frozen=True, slots=True)
 class Caution:
-    """A headline in a few words, and what the figures are."""
+    """A headline in a few words, and what the figures are. A `grave` one stands before the
+    verdict.
+    """
 
     headline: str
     text: str
+    grave: bool = False
 
 
 def cautions_of(run: RunRecord) -> list[Caution]:
     """Every check that fires, the gravest first."""
     return [caution for check in CHECKS for caution in check(run)]
-
-
-def held_out(reward: Json) -> tuple[str, Json] | None:
-    """The split on which the reward model's accuracy counts: test, else validation."""
-    name = next((split for split in ("test", "validation") if split in reward), None)
-    return (name, reward[name]) if name else None
 
 
 def _policies(run: RunRecord) -> Iterator[tuple[str, Json, Json]]:
@@ -57,6 +56,12 @@ def _policies(run: RunRecord) -> Iterator[tuple[str, Json, Json]]:
     for name in TRAINED:
         if name in rows and "sft" in rows:
             yield policy_name(name), rows[name], rows["sft"]
+
+
+def _length_trap(run: RunRecord) -> Iterator[Caution]:
+    signs = length_signs(run)
+    if len(signs) >= SIGNS_OF_LENGTH:
+        yield Caution("The reward model has learned length.", " ".join(signs), grave=True)
 
 
 def _dependent_judge(run: RunRecord) -> Iterator[Caution]:
@@ -146,6 +151,25 @@ def _like_length(run: RunRecord) -> str:
     )
 
 
+def _alarms(run: RunRecord) -> Iterator[Caution]:
+    for said in run.result("ppo").get("alarms") or []:
+        yield Caution("PPO raised an alarm on held-out prompts:", f"{said}.")
+
+
+def _past_the_peak(run: RunRecord) -> Iterator[Caution]:
+    for trail in trails(run):
+        if trail.judge != "monitor":
+            continue
+        found = fitted(trail_name(trail), "", "rl", trail.kl, trail.gains)
+        end = found.curve and found.curve.peak_high
+        if end and end * end < trail.kl[-1]:
+            yield Caution(
+                f"{policy_name(trail.algorithm)} went past what its monitor likes best.",
+                f"It ended at {number(trail.kl[-1], 1)} nats; {found.words} Stop earlier, or raise "
+                "the KL coefficient.",
+            )
+
+
 def _unfinished(run: RunRecord) -> Iterator[Caution]:
     rows = run.result("evaluate").get("policies", {})
     cut = [
@@ -180,6 +204,8 @@ def _uneven_judge(run: RunRecord) -> Iterator[Caution]:
 
 def _length_baseline(run: RunRecord) -> Iterator[Caution]:
     found = held_out(run.result("reward"))
+    if len(length_signs(run)) >= SIGNS_OF_LENGTH:
+        return
     if found and found[1]["accuracy"]["low"] <= found[1]["length_baseline"]["value"]:
         accuracy, baseline = found[1]["accuracy"], found[1]["length_baseline"]
         yield Caution(
@@ -263,9 +289,12 @@ def _changed_code(run: RunRecord) -> Iterator[Caution]:
 
 
 CHECKS: tuple[Callable[[RunRecord], Iterator[Caution]], ...] = (
+    _length_trap,
     _dependent_judge,
     _unfit_reward,
     _gamed_reward,
+    _past_the_peak,
+    _alarms,
     _far_from_sft,
     _length,
     _unfinished,
