@@ -11,7 +11,7 @@ from typing import Any
 
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import AtomicText
-from rlhf.evaluation.winrate import win_rate
+from rlhf.evaluation.winrate import WinRate, win_rate
 from rlhf.reporting.cautions import Caution, cautions_of
 from rlhf.reporting.formatting import (
     ABSENT,
@@ -24,6 +24,7 @@ from rlhf.reporting.formatting import (
     percent,
     percent_range,
     policy_name,
+    with_span,
 )
 from rlhf.reporting.frontier import frontiers_plot
 from rlhf.reporting.length import held_out
@@ -138,23 +139,41 @@ def _policy_cell(run: RunRecord, name: str) -> Cell:
     )
 
 
-def against_first(runs: Sequence[Named]) -> list[Row]:
+def against_first(runs: Sequence[Named]) -> list[tuple[str, WinRate]]:
     """The best policy of each other run against the best of the first, prompt by prompt."""
-    _, base = runs[0]
-    theirs = _judged(base)
-    rows = []
+    theirs = _judged(runs[0][1])
+    found = []
     for name, run in runs[1:]:
         ours = _judged(run)
         won = win_rate([ours[one] for one in theirs], list(theirs.values()))
-        best = policy_name(run.result("evaluate")["best"])
-        cells = (
-            Cell(percent(won.rate), percent_range(won.low, won.high)),
-            Cell(count(won.wins)),
-            Cell(count(won.ties)),
-            Cell(count(won.losses)),
+        found.append((best_of(name, run), won))
+    return found
+
+
+def best_of(name: str, run: RunRecord) -> str:
+    """ "DPO of quickstart"."""
+    return f"{policy_name(run.result('evaluate')['best'])} of {name}"
+
+
+def lead(runs: Sequence[Named]) -> str:
+    """Which run's best policy to take, in a sentence."""
+    base = best_of(*runs[0])
+    found = against_first(runs)
+    better = max(found, key=lambda one: one[1].low)
+    if better[1].low > 0.5:
+        name, won = better
+        rate = with_span(won.rate, (won.low, won.high))
+        return (
+            f"{name} beats {base} in {rate} of the same {count(len(runs[0][1].answers))} prompts."
         )
-        rows.append(Row(f"{best} of {name}", cells))
-    return rows
+    if all(won.high < 0.5 for _, won in found):
+        return f"{base} beats the best policy of every other run."
+    return f"No run's best policy is told apart from {base} as the better one."
+
+
+def _row(name: str, won: WinRate) -> Row:
+    rate = Cell(percent(won.rate), percent_range(won.low, won.high))
+    return Row(name, (rate, Cell(count(won.wins)), Cell(count(won.ties)), Cell(count(won.losses))))
 
 
 def _judged(run: RunRecord) -> dict[str, float]:
@@ -265,8 +284,9 @@ def _content(runs: Sequence[Named]) -> dict[str, Any]:
         ],
         "warnings": warnings(runs),
         "policies": policy_table(runs),
-        "against": against_first(runs),
-        "base": f"{policy_name(first['best'])} of {names[0]}",
+        "lead": lead(runs),
+        "against": [_row(name, won) for name, won in against_first(runs)],
+        "base": best_of(*runs[0]),
         "plots": [plot] if plot else [],
         "differences": differences(runs),
         "reward": reward_table(runs),
