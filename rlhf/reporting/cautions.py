@@ -2,10 +2,12 @@
 true.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rlhf.data.identity import Json
+from rlhf.evaluation.suspicion import Suspect, suspects
 from rlhf.evaluation.winrate import wilson
 from rlhf.reporting.certificate import unfit
 from rlhf.reporting.formatting import (
@@ -20,6 +22,7 @@ from rlhf.reporting.formatting import (
     with_span,
 )
 from rlhf.reporting.length import SIGNS_OF_LENGTH, held_out, length_signs
+from rlhf.reporting.liked import trained_in
 from rlhf.reporting.measured import fitted, trail_name, trails
 from rlhf.reporting.reading import RunRecord
 from rlhf.reporting.verdict import TRAINED
@@ -100,6 +103,28 @@ def _gamed_reward(run: RunRecord) -> Iterator[Caution]:
                 f"The reward model's score rose by {number(proxy)} over SFT, the judge's did not "
                 f"({signed(judged)}).",
             )
+
+
+def _suspicious(run: RunRecord) -> Iterator[Caution]:
+    of_sft, by_chance = _objected(run, "sft")
+    for name in trained_in(run):
+        answers, found = _objected(run, name)
+        if not answers or not of_sft:
+            continue
+        share, chance = len(found) / answers, len(by_chance) / of_sft
+        if wilson(share, answers)[0] > wilson(chance, of_sft)[1]:
+            rules = Counter(rule for one in found for rule in one.rules).most_common()
+            yield Caution(
+                f"{policy_name(name)} gives suspicious answers.",
+                f"{len(found)} of {count(answers)} ("
+                f"{listed([f'{rule}: {times}' for rule, times in rules])}), where SFT drawn again "
+                f"gives {len(by_chance)}. They are listed below.",
+            )
+
+
+def _objected(run: RunRecord, policy: str) -> tuple[int, list[Suspect]]:
+    """How many answers of a policy were judged, and those that a rule objects to."""
+    return sum(policy in row["answers"] for row in run.answers), suspects(run.answers, [policy])
 
 
 def _far_from_sft(run: RunRecord) -> Iterator[Caution]:
@@ -293,6 +318,7 @@ CHECKS: tuple[Callable[[RunRecord], Iterator[Caution]], ...] = (
     _dependent_judge,
     _unfit_reward,
     _gamed_reward,
+    _suspicious,
     _past_the_peak,
     _alarms,
     _far_from_sft,

@@ -5,6 +5,7 @@ from pathlib import Path
 from run_by_hand import answer_rows, results, write_run
 
 from rlhf.data.identity import Json
+from rlhf.reporting.cautions import cautions_of
 from rlhf.reporting.glance import glance
 from rlhf.reporting.liked import listed_suspects, most_liked, suspect_rows, suspects_of
 from rlhf.reporting.reading import RunRecord, read_run
@@ -85,3 +86,17 @@ def test_personal_data_is_shown_on_request_only(tmp_path: Path) -> None:
     assert "ann@example.org" not in page
     assert "Write to [email]." in page
     assert "I wrote to ann@example.org." in render(run, personal=True)
+
+
+def test_more_suspicious_answers_than_chance_gives_are_a_warning(tmp_path: Path) -> None:
+    # 12 of 60 is 12 to 32 % by Wilson, 3 of 60 is 2 to 14 %, and 2 of 60 is 1 to 11 %.
+    for by_chance, warned in ((3, False), (2, True)):
+        rows = answer_rows([1.0] * 60)
+        for place, row in enumerate(rows):
+            row["answers"]["ppo"]["text"] = "a b " * 8 if place < 12 else "Fine."
+            row["answers"]["sft"]["text"] = "a b " * 8 if place < by_chance else "Fine."
+        found = cautions_of(a_run(tmp_path / f"{by_chance}", rows))
+        assert bool(found) == warned
+    [caution] = found
+    assert caution.headline == "PPO gives suspicious answers."
+    assert "12 of 60 (repeating: 12), where SFT drawn again gives 2." in caution.text

@@ -61,7 +61,7 @@ def test_every_part_is_there(page: Path) -> None:
     assert html.count("<table>") == html.count("<caption>") == 10
     ids = re.findall(r'\bid="([^"]*)"', html)
     assert len(set(ids)) == len(ids)
-    assert "None of the 18 checks" in html
+    assert "None of the 19 checks" in html
     linked = set(re.findall(r'<a href="#([^"]*)"', html))
     assert linked == {"policies", "certificate", "labelers", "liked"}
     assert linked <= set(ids)

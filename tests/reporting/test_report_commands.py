@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from run_by_hand import answer_rows, results, write_run
 
 from labeling_app.server import create_app
 from pipelines.cli import main
@@ -20,7 +21,6 @@ from rlhf.feedback.modes import mode_named
 from rlhf.feedback.store import Store
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reporting"))
-from run_by_hand import answer_rows, results, write_run
 
 ORIGIN = "http://127.0.0.1"
 
@@ -114,7 +114,7 @@ def test_queued_answers_are_served_to_people_once(
     app = create_app(address, "small/suspicious", labeler_id="ada", next_step="")
     with TestClient(app, base_url=ORIGIN, headers={"Origin": ORIGIN}) as client:
         item = client.post("/api/next").json()["item"]
-    assert item["prompt"][0]["content"].startswith("Question ")
+    assert item["turns"][0]["text"].startswith("Question ")
     texts = {response["text"] for response in item["responses"]}
     assert "over and " * 8 in texts
     assert any(text.startswith("SFT says") for text in texts)
