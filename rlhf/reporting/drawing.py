@@ -97,7 +97,8 @@ def to_svg(figure: "Figure", name: str, description: str) -> Markup:
 
     drawn = io.StringIO()
     # savefig would draw everything twice, the first time for the layout alone.
-    FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None})
+    canvas_of: Any = FigureCanvasSVG(figure)
+    canvas_of.print_svg(drawn, metadata={"Date": None})
     text = drawn.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

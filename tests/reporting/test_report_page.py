@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from run_by_hand import CONFIG, answer_rows, results, write_run
 
+from rlhf.reporting.comparison import write_comparison
 from rlhf.reporting.report import write_report
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -246,6 +247,28 @@ def test_print_opens_what_is_folded_and_leaves_out_what_filters_are_for(tab: Any
     tab.evaluate("window.dispatchEvent(new Event('afterprint'))")
     tab.emulate_media(media="screen")
     assert tab.locator(".sample-list .sample:visible").count() == 4
+
+
+@pytest.mark.browser
+def test_a_page_of_several_runs_fits_a_phone_and_is_accessible(
+    page: Path, tab: Any, tmp_path: Path
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    first = page.parent / "small"
+    rows = [r for family in "abcd" for r in answer_rows([1.0, 2.0, -1.0, 1.0], family)]
+    config = {**CONFIG, "seed": 18}
+    found = {"evaluate": results()["evaluate"]}
+    second = write_run(tmp_path / "other", found, answers=rows, config=config)
+    made = write_comparison([first, second], tmp_path / "comparison.html")
+    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.emulate_media(color_scheme="dark", media="screen")
+    tab.goto(made.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    assert tab.said == []
+    axe = Axe().run(tab)
+    assert axe.violations_count == 0, axe.generate_report()
+    tab.goto(page.as_uri())
 
 
 @pytest.mark.browser
