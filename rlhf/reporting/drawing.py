@@ -39,7 +39,7 @@ VARIABLES = {
     TEAL: "--plot-teal",
     PURPLE: "--plot-purple",
 }
-SERIES = (BLUE, ORANGE, TEAL, PURPLE, GREY)
+SERIES = (BLUE, ORANGE, TEAL, PURPLE, GREY, INK)
 POLICY_COLOURS = {"dpo": ORANGE, "ppo": BLUE, "rloo": TEAL, "rejection": PURPLE}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",

@@ -97,8 +97,14 @@ def frontiers_plot(runs: Sequence[tuple[str, RunRecord]]) -> Plot | None:
     return Plot(
         "Reward against distance from SFT, all runs",
         svg,
-        f"{HOW_TO_READ} Each run counts from its own SFT.{_told(curves)}",
+        f"{HOW_TO_READ} Each run counts from its own SFT.{_many(len(runs))}{_told(curves)}",
     )
+
+
+def _many(runs: int) -> str:
+    if runs <= len(SERIES):
+        return ""
+    return f" Only {len(SERIES)} colours are told apart: after as many runs they begin again."
 
 
 def _of_trail(trail: Trail, colour: str) -> Fitted:

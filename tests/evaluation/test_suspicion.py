@@ -35,7 +35,7 @@ def row(ours: Json, theirs: Json | None = None, asked: str = "What?", name: str 
 def test_the_scale_is_that_of_sft_s_answers() -> None:
     rows = [row(answer(), answer(proxy=p, tokens=t)) for p, t in ((0, 10), (2, 20), (4, 90))]
     found = scale_of(rows)
-    assert (found.proxy_spread, found.tokens) == (pytest.approx((8 / 3) ** 0.5), 20)
+    assert (found.proxy_spread, found.tokens) == pytest.approx(((8 / 3) ** 0.5, 20))
     with pytest.raises(ValueError, match="no answer of SFT"):
         scale_of([])
 
