@@ -31,6 +31,7 @@ from rlhf.reporting.length import held_out
 from rlhf.reporting.policies import ordered
 from rlhf.reporting.reading import RunRecord, read_run
 from rlhf.reporting.report import filled
+from rlhf.reporting.samples import is_judged
 from rlhf.reporting.verdict import Verdict, verdict_of
 
 Named = tuple[str, RunRecord]
@@ -145,7 +146,8 @@ def against_first(runs: Sequence[Named]) -> list[tuple[str, WinRate]]:
     found = []
     for name, run in runs[1:]:
         ours = _judged(run)
-        won = win_rate([ours[one] for one in theirs], list(theirs.values()))
+        both = [one for one in theirs if one in ours]
+        won = win_rate([ours[one] for one in both], [theirs[one] for one in both])
         found.append((best_of(name, run), won))
     return found
 
@@ -177,9 +179,13 @@ def _row(name: str, won: WinRate) -> Row:
 
 
 def _judged(run: RunRecord) -> dict[str, float]:
-    """Prompt id -> what the judge gives the best policy's answer."""
+    """Prompt id -> what the judge gives the best policy's answer, where it said anything usable."""
     best = run.result("evaluate")["best"]
-    return {row["prompt_id"]: row["answers"][best]["gold_reward"] for row in run.answers}
+    return {
+        row["prompt_id"]: row["answers"][best]["gold_reward"]
+        for row in run.answers
+        if is_judged(row, best)
+    }
 
 
 def differences(runs: Sequence[Named]) -> list[Row]:

@@ -25,8 +25,10 @@ Clean = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswer:
-    """One policy's answer with what judge and reward model say of it: `outcome` is win, loss or
-    tie against SFT's answer (empty for SFT's own), `reasons` what is suspicious.
+    """One policy's answer with what judge and reward model say of it.
+
+    `outcome` is win, loss or tie against SFT's answer (empty for SFT's own, and for what was not
+    judged), `reasons` what is suspicious.
     """
 
     name: str
@@ -61,7 +63,11 @@ def samples_of(
     The difference is the judged reward of the best policy's answer less that of SFT's.
     """
     best = run.result("evaluate").get("best", "")
-    rows = [row for row in run.answers if {best, "reference"} <= row["answers"].keys()]
+    rows = [
+        row
+        for row in run.answers
+        if {best, "reference"} <= row["answers"].keys() and is_judged(row, best)
+    ]
     if not rows:
         return []
     reasons = {(one.row["prompt_id"], one.policy): one.reasons for one in suspects}
@@ -117,6 +123,11 @@ def _dozen(rows: Sequence[Json], best: str) -> list[tuple[Json, str]]:
     return found
 
 
+def is_judged(row: Json, policy: str) -> bool:
+    """Whether the judge said anything usable of this answer."""
+    return not row["answers"][policy].get("unusable", False)
+
+
 def _gain(row: Json, policy: str) -> float:
     answers = row["answers"]
     return float(answers[policy]["gold_reward"] - answers["reference"]["gold_reward"])
@@ -145,9 +156,13 @@ def shown_answer(
     """An answer of the evaluation, spelled for the page."""
     answer = row["answers"][name]
     facts = [f"judge {number(answer['gold_reward'])}"] if own_judge else []
+    if not is_judged(row, name):
+        facts = ["not judged"]
     facts += [f"reward model {number(answer['proxy_reward'])}", f"{answer['tokens']} tokens"]
     gain = _gain(row, name)
-    outcome = "" if name == "reference" else "win" if gain > 0 else "loss" if gain < 0 else "tie"
+    outcome = "win" if gain > 0 else "loss" if gain < 0 else "tie"
+    if name == "reference" or not is_judged(row, name):
+        outcome = ""
     return ShownAnswer(
         name,
         policy_name(name),

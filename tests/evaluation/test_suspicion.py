@@ -60,6 +60,11 @@ def test_a_monitor_that_falls_is_enough() -> None:
     assert gamed(row(ours), "ppo", SCALE) == ""  # nothing to compare it with
 
 
+def test_a_judge_that_said_nothing_usable_did_not_say_worse() -> None:
+    unusable = {**answer(proxy=2.0, gold=-1.0), "unusable": True}
+    assert gamed(row(unusable), "ppo", SCALE) == ""
+
+
 @pytest.mark.parametrize(
     ("tokens", "said"),
     [(40, ""), (41, "41 tokens, where half of SFT's answers have 20 or fewer")],

@@ -100,3 +100,13 @@ def test_more_suspicious_answers_than_chance_gives_are_a_warning(tmp_path: Path)
     [caution] = found
     assert caution.headline == "PPO gives suspicious answers."
     assert "12 of 60 (repeating: 12), where SFT drawn again gives 2." in caution.text
+
+
+def test_an_answer_that_was_not_judged_is_no_loss(tmp_path: Path) -> None:
+    rows = answer_rows([1.0, 2.0])
+    rows[0]["answers"]["dpo"] |= {"gold_reward": 0.0, "unusable": True}
+    rows[1]["answers"]["ppo"] |= {"gold_reward": 0.0, "unusable": True}
+    [shown] = samples_of(a_run(tmp_path, rows))  # no sample is chosen by what nobody judged
+    assert shown.turns[0][1] == "Question 1 on tips?"
+    by_ppo = shown.answers[2]
+    assert (by_ppo.outcome, by_ppo.facts) == ("", "not judged · reward model 0.25 · 20 tokens")
