@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pipelines.artifacts import TRAINED, model_of, read_prompts_of, read_ranked_of
 from pipelines.config import RunConfig
 from pipelines.gold import preference_of
+from pipelines.on_the_way import judged_on_the_way
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, write_jsonl
@@ -77,6 +78,7 @@ def run(work: Work) -> Json:
         if judge_name(work.config) != "reward"
         else "not enough evidence",
         "ceiling": _ceiling(work),
+        "on_the_way": _on_the_way(work),
     }
 
 
@@ -249,6 +251,18 @@ def _shown(bench: Bench, contestants: "Sequence[Contestant]", count: int) -> lis
     ]
 
 
+def _on_the_way(work: Work) -> Json:
+    """What the preference, where it is the judge, says of PPO's policy while it trained."""
+    from pipelines.stages.ppo import DEFAULTS
+
+    name = judge_name(work.config)
+    if "ppo" not in work.inputs or name != work.config.label.crew.preference:
+        return {}
+    trainer = {**DEFAULTS, **work.config.ppo.trainer}
+    folders = work.inputs["ppo"], work.inputs["prompts"]
+    return {"ppo": judged_on_the_way(*folders, preference_of(name), trainer["response_length"])}
+
+
 def _ceiling(work: Work) -> Json:
     """The best accuracy that a reward model could have on the test votes, and how that is known.
 
@@ -292,7 +306,7 @@ STAGE = Stage(
     "evaluate",
     "Compare the policies",
     ("prompts", "sft", "label", "preferences", "reward", *TRAINED),
-    1,
+    2,
     settings,
     run,
     outside=outside,

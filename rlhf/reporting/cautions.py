@@ -183,13 +183,13 @@ def _alarms(run: RunRecord) -> Iterator[Caution]:
 
 def _past_the_peak(run: RunRecord) -> Iterator[Caution]:
     for trail in trails(run):
-        if trail.judge != "monitor":
+        if trail.judge == "reward model":
             continue
         found = fitted(trail_name(trail), "", "rl", trail.kl, trail.gains)
         end = found.curve and found.curve.peak_high
         if end and end * end < trail.kl[-1]:
             yield Caution(
-                f"{policy_name(trail.algorithm)} went past what its monitor likes best.",
+                f"{policy_name(trail.algorithm)} went past what its {trail.judge} likes best.",
                 f"It ended at {number(trail.kl[-1], 1)} nats; {found.words} Stop earlier, or raise "
                 "the KL coefficient.",
             )

@@ -28,8 +28,9 @@ WIDTH_OF_NAME = 0.3  # of the plot
 STEPS = 60  # of a drawn curve
 HOW_TO_READ = (
     "Gains over SFT, in spreads (standard deviations of SFT's answers), against distance from SFT. "
-    "Hollow, dashed: what the reward model says, which the training follows. Filled: what the "
-    f"judge says, with 95{THIN}% intervals. Where the two part, the reward model is being gamed."
+    "Hollow, dashed: what the reward model says, which the training follows. Filled, solid: what "
+    f"the judge says, with 95{THIN}% intervals (dash-dotted: the monitor). Where the two part, the "
+    "reward model is being gamed."
 )
 
 
@@ -166,8 +167,8 @@ def _draw_curve(axes: "Axes", found: Fitted) -> None:
 
 
 def _draw_trail(axes: "Axes", trail: Trail, colour: str) -> None:
-    dashes = "-" if trail.judge == "monitor" else "--"
-    fill = colour if trail.judge == "monitor" else "none"
+    dashes = {"reward model": "--", "monitor": "-.", "judge": "-"}[trail.judge]
+    fill = "none" if trail.judge == "reward model" else colour
     axes.plot(
         [sqrt(kl) for kl in trail.kl],
         trail.gains,

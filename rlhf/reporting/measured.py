@@ -39,12 +39,15 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """What one judge said of one algorithm's policy on held-out prompts while it trained."""
+    """What one judge said of one algorithm's policy on held-out prompts while it trained: from how
+    many `answers` a look, where that is known.
+    """
 
     algorithm: str
     judge: Judge
     kl: tuple[float, ...]
     gains: tuple[float, ...]
+    answers: int | None = None
 
 
 def spots(run: RunRecord) -> list[Spot]:
@@ -102,6 +105,25 @@ def trails(run: RunRecord) -> list[Trail]:
                     tuple((row[name] - seen[0][name]) / spread for row in seen),
                 )
             )
+    return found + _judged_trails(run)
+
+
+def _judged_trails(run: RunRecord) -> list[Trail]:
+    """What the judge said of the same policies, once the training had ended."""
+    found = []
+    for algorithm, looks in run.result("evaluate").get("on_the_way", {}).items():
+        if len(looks) < 2 or abs(looks[0]["kl"]) > AT_SFT:
+            continue
+        spread = _spread(run, "gold_reward")
+        found.append(
+            Trail(
+                algorithm,
+                "judge",
+                tuple(max(0.0, look["kl"]) for look in looks),
+                tuple((look["judged"] - looks[0]["judged"]) / spread for look in looks),
+                looks[0]["answers"],
+            )
+        )
     return found
 
 
@@ -155,8 +177,9 @@ def best_of_n(found: Sequence[Spot]) -> list[Spot]:
 
 
 def trail_name(trail: Trail) -> str:
-    """ "PPO, reward model"."""
-    return f"{policy_name(trail.algorithm)}, {trail.judge}"
+    """ "PPO, reward model", "PPO, judge (24 answers a look)"."""
+    few = "" if trail.answers is None else f" ({trail.answers} answers a look)"
+    return f"{policy_name(trail.algorithm)}, {trail.judge}{few}"
 
 
 def _finite(row: Json, name: str) -> bool:

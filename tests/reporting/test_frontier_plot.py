@@ -9,7 +9,7 @@ from run_by_hand import CONFIG, METRICS, answer_rows, policy, results, write_run
 from rlhf.data.identity import Json
 from rlhf.reporting.cautions import cautions_of
 from rlhf.reporting.frontier import frontier_plot, frontiers_plot
-from rlhf.reporting.measured import Spot, best_of_n, fitted, spots, trails
+from rlhf.reporting.measured import best_of_n, fitted, spots, trail_name, trails
 from rlhf.reporting.reading import RunRecord, read_run
 
 NATS = (0.0, 1.0, 4.0, 9.0, 16.0)  # d = 0, 1, 2, 3, 4
@@ -43,9 +43,9 @@ def test_where_the_policies_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     found = {spot.policy: spot for spot in spots(a_run(tmp_path, [], monkeypatch))}
     # The judge gives SFT 0.2 and the others 1.0; the reward model 0.0 and 0.5.
     # DPO gains 1 and 2 over SFT's second draw: 1.96 sd / sqrt(2) = 0.98, in spreads of 2.
-    assert found["dpo"] == Spot(
-        "dpo", 3.17, 0.5, pytest.approx(0.4), pytest.approx(0.49, abs=1e-4), False
-    )
+    dpo = found["dpo"]
+    assert (dpo.kl, dpo.proxy, dpo.bound) == (3.17, 0.5, False)
+    assert (dpo.judged, dpo.half) == pytest.approx((0.4, 0.49), abs=1e-4)
     assert (found["sft"].kl, found["sft"].proxy, found["sft"].judged) == (0, 0, 0)
     assert (found["best_of_16"].kl, found["best_of_16"].bound) == (1.835, True)
 
@@ -102,6 +102,18 @@ def test_noise_is_told_as_an_interval() -> None:
     low, high = (f"{end * end:.1f}" for end in (found.curve.peak_low, found.curve.peak_high))
     assert f"{found.curve.peak_low**2:.1f} to {high})" in found.words
     assert float(low) < 7.4 < float(high)  # e^2, where 1 - log(d) / 2 - 1 / 2 = 0
+
+
+def test_what_the_judge_said_of_ppo_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = a_run(tmp_path, seen(monitor=False), monkeypatch)
+    looks = [{"kl": kl, "judged": 3 + 2 * kl, "answers": 24} for kl in (0.0, 1.0, 4.0)]
+    run.stages["evaluate"].result["on_the_way"] = {"ppo": looks, "rloo": looks[:1]}
+    reward, judged = trails(run)
+    assert (reward.judge, judged.judge, judged.kl) == ("reward model", "judge", (0.0, 1.0, 4.0))
+    assert judged.gains == (0, 1, 4)  # a spread of the judge is 2
+    assert trail_name(judged) == "PPO, judge (24 answers a look)"
 
 
 def test_past_the_monitor_s_peak_is_a_warning(

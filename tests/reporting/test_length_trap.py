@@ -57,7 +57,7 @@ def test_of_two_answers_the_longer_one_by_hand() -> None:
         "tokens": 60,
     }
     # The first prompt has three pairs: two won by the longer, one equal; then 1, 1 and 0 of 1.
-    assert longer_preferred(tuple(rows), "proxy_reward") == (pytest.approx(4.5 / 6), 6)
+    assert longer_preferred(tuple(rows), "proxy_reward") == pytest.approx((4.5 / 6, 6))
     rows[0]["answers"]["best_of_16"] = {**rows[0]["answers"]["sft"], "text": "x", "tokens": 90}
     assert longer_preferred(tuple(rows), "proxy_reward")[1] == 6  # the reward chose it
     assert longer_preferred((), "proxy_reward") == (0.0, 0)
