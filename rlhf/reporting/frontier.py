@@ -8,6 +8,7 @@ from rlhf.reporting.drawing import GREY, INK, POLICY_COLOURS, SERIES, SOFT, canv
 from rlhf.reporting.formatting import THIN, number, policy_name
 from rlhf.reporting.measured import (
     Fitted,
+    Judge,
     Spot,
     Trail,
     best_of_n,
@@ -21,10 +22,12 @@ from rlhf.reporting.reading import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 MARKS = {"dpo": "s", "ppo": "o", "rloo": "D", "rejection": "P"}
 BEST_OF_MARK = "^"
 WIDTH_OF_NAME = 0.3  # of the plot
+DASHES: dict[Judge, str] = {"reward model": "--", "judge": "-", "monitor": "-."}
 STEPS = 60  # of a drawn curve
 HOW_TO_READ = (
     "Gains over SFT, in spreads (standard deviations of SFT's answers), against distance from SFT. "
@@ -52,6 +55,7 @@ def frontier_plot(run: RunRecord) -> Plot | None:
             _draw_spot(axes, spot, _colour(spot.policy))
         _name_spots(axes, ended)
         _finish(axes, [spot.kl for spot in ended] + [kl for one in seen for kl in one.kl])
+        axes.legend(handles=_judges(ended, seen), loc="lower right", handlelength=2.2)
         svg = to_svg(figure, "frontier", f"Gain over SFT against KL: {_read_aloud(ended)}.")
     return Plot(
         "Reward against distance from SFT", svg, f"{HOW_TO_READ}{_small(ended)}{_told(curves)}"
@@ -85,7 +89,8 @@ def frontiers_plot(runs: Sequence[tuple[str, RunRecord]]) -> Plot | None:
                     _draw_spot(axes, spot, colour, _mark(spot.policy))
         kl = [spot.kl for _, ended, _ in found for spot in ended]
         _finish(axes, kl + [one for *_, seen in found for trail in seen for one in trail.kl])
-        keys = [
+        keys = _judges(*([one for of in found for one in of[i]] for i in (1, 2)))
+        keys += [
             Line2D([], [], color=SERIES[i % len(SERIES)], linewidth=4, label=name)
             for i, (name, *_) in enumerate(found)
         ] + [
@@ -100,6 +105,29 @@ def frontiers_plot(runs: Sequence[tuple[str, RunRecord]]) -> Plot | None:
         svg,
         f"{HOW_TO_READ} Each run counts from its own SFT.{_many(len(runs))}{_told(curves)}",
     )
+
+
+def _judges(ended: Sequence[Spot], seen: Sequence[Trail]) -> "list[Line2D]":
+    """What hollow and filled, dashed and solid stand for, as far as they are drawn."""
+    from matplotlib.lines import Line2D
+
+    drawn = {trail.judge for trail in seen} | {"reward model"}
+    if any(spot.judged is not None for spot in ended):
+        drawn.add("judge")
+    return [
+        Line2D(
+            [],
+            [],
+            color=SOFT,
+            marker="o",
+            mfc="none" if judge == "reward model" else SOFT,
+            linestyle=dashes,
+            linewidth=1.4,
+            label=judge,
+        )
+        for judge, dashes in DASHES.items()
+        if judge in drawn
+    ]
 
 
 def _many(runs: int) -> str:
@@ -126,11 +154,12 @@ def _across(ended: Sequence[Spot]) -> list[Fitted]:
     """The judge's curve of each way to train, through where the runs ended."""
     curves = []
     for way in dict.fromkeys(_way(spot.policy) for spot in ended if spot.policy != "sft"):
-        judged = [
+        # Runs that share SFT and reward model have the same best-of-n: one measurement.
+        judged = dict.fromkeys(
             (one.kl, one.judged)
             for one in ended
             if _way(one.policy) == way and one.judged is not None
-        ]
+        )
         if judged:
             kind = "best-of-n" if way == "best of n" else "rl"
             who = f"{policy_name(way)[0].upper()}{policy_name(way)[1:]}, judge"
@@ -167,7 +196,7 @@ def _draw_curve(axes: "Axes", found: Fitted) -> None:
 
 
 def _draw_trail(axes: "Axes", trail: Trail, colour: str) -> None:
-    dashes = {"reward model": "--", "monitor": "-.", "judge": "-"}[trail.judge]
+    dashes = DASHES[trail.judge]
     fill = "none" if trail.judge == "reward model" else colour
     axes.plot(
         [sqrt(kl) for kl in trail.kl],

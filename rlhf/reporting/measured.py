@@ -39,15 +39,16 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """What one judge said of one algorithm's policy on held-out prompts while it trained: from how
-    many `answers` a look, where that is known.
+    """What one judge said of one algorithm's policy on held-out prompts while it trained.
+
+    `few` says how far a look can be trusted, where it rests on few answers.
     """
 
     algorithm: str
     judge: Judge
     kl: tuple[float, ...]
     gains: tuple[float, ...]
-    answers: int | None = None
+    few: str = ""
 
 
 def spots(run: RunRecord) -> list[Spot]:
@@ -121,7 +122,7 @@ def _judged_trails(run: RunRecord) -> list[Trail]:
                 "judge",
                 tuple(max(0.0, look["kl"]) for look in looks),
                 tuple((look["judged"] - looks[0]["judged"]) / spread for look in looks),
-                looks[0]["answers"],
+                _few(looks[-1], spread),
             )
         )
     return found
@@ -177,9 +178,15 @@ def best_of_n(found: Sequence[Spot]) -> list[Spot]:
 
 
 def trail_name(trail: Trail) -> str:
-    """ "PPO, reward model", "PPO, judge (24 answers a look)"."""
-    few = "" if trail.answers is None else f" ({trail.answers} answers a look)"
+    """ "PPO, reward model", "PPO, judge (24 answers a look, ± 0.2)"."""
+    few = f" ({trail.few})" if trail.few else ""
     return f"{policy_name(trail.algorithm)}, {trail.judge}{few}"
+
+
+def _few(look: Json, spread: float) -> str:
+    error = look.get("judged_se")
+    trusted = "" if error is None else f", each ±{THIN}{number(error / spread)}"
+    return f"{look['answers']} answers a look{trusted}"
 
 
 def _finite(row: Json, name: str) -> bool:

@@ -108,12 +108,14 @@ def test_what_the_judge_said_of_ppo_on_its_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = a_run(tmp_path, seen(monitor=False), monkeypatch)
-    looks = [{"kl": kl, "judged": 3 + 2 * kl, "answers": 24} for kl in (0.0, 1.0, 4.0)]
+    look: Json = {"answers": 24, "judged_se": 0.5}
+    looks = [{"kl": kl, "judged": 3 + 2 * kl, **look} for kl in (0.0, 1.0, 4.0)]
     run.stages["evaluate"].result["on_the_way"] = {"ppo": looks, "rloo": looks[:1]}
     reward, judged = trails(run)
     assert (reward.judge, judged.judge, judged.kl) == ("reward model", "judge", (0.0, 1.0, 4.0))
     assert judged.gains == (0, 1, 4)  # a spread of the judge is 2
-    assert trail_name(judged) == "PPO, judge (24 answers a look)"
+    said = trail_name(judged).replace("\u202f", " ")
+    assert said == "PPO, judge (24 answers a look, each ± 0.25)"
 
 
 def test_past_the_monitor_s_peak_is_a_warning(
