@@ -34,6 +34,9 @@ def suspicious_command(run: Path, *, queue: bool, store: str | None, most: int) 
         if len(found) > most:
             typer.echo(f"and {len(found) - most} more: --most says how many to list")
         return
+    if not found:
+        typer.echo("nothing to queue")
+        return
     config = config_of(folder, [])
     if store is not None:
         moving.check_there(store)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rlhf.reporting.drawing import GREY, INK, POLICY_COLOURS, SERIES, SOFT, canvas, to_svg
 from rlhf.reporting.formatting import THIN, number, policy_name
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 MARKS = {"dpo": "s", "ppo": "o", "rloo": "D", "rejection": "P"}
 BEST_OF_MARK = "^"
 WIDTH_OF_NAME = 0.3  # of the plot
-DASHES: dict[Judge, str] = {"reward model": "--", "judge": "-", "monitor": "-."}
+DASHES: dict[Judge, Literal["-", "--", "-."]] = {
+    "reward model": "--",
+    "judge": "-",
+    "monitor": "-.",
+}
 STEPS = 60  # of a drawn curve
 HOW_TO_READ = (
     "Gains over SFT, in spreads (standard deviations of SFT's answers), against distance from SFT. "
@@ -71,7 +75,8 @@ def frontiers_plot(runs: Sequence[tuple[str, RunRecord]]) -> Plot | None:
         return None
     from matplotlib.lines import Line2D
 
-    curves = _across([spot for _, ended, _ in found for spot in ended])
+    all_ended = [one for _, ended, _ in found for one in ended]
+    curves = _across(all_ended)
     policies: dict[str, None] = {}
     with canvas(380) as figure:
         axes = figure.subplots()
@@ -87,9 +92,9 @@ def frontiers_plot(runs: Sequence[tuple[str, RunRecord]]) -> Plot | None:
                 if spot.policy != "sft":
                     policies[_way(spot.policy)] = None
                     _draw_spot(axes, spot, colour, _mark(spot.policy))
-        kl = [spot.kl for _, ended, _ in found for spot in ended]
+        kl = [spot.kl for spot in all_ended]
         _finish(axes, kl + [one for *_, seen in found for trail in seen for one in trail.kl])
-        keys = _judges(*([one for of in found for one in of[i]] for i in (1, 2)))
+        keys = _judges(all_ended, [one for *_, seen in found for one in seen])
         keys += [
             Line2D([], [], color=SERIES[i % len(SERIES)], linewidth=4, label=name)
             for i, (name, *_) in enumerate(found)

@@ -93,6 +93,15 @@ def test_suspicious_answers_are_listed(
     assert rlhf(monkeypatch, "suspicious", folder, "--store", "x.db") == ExitCode.MISTAKE
 
 
+def test_nothing_suspicious_makes_no_campaign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = a_run(tmp_path / "small", answer_rows([1.0] * 5))
+    assert rlhf(monkeypatch, "suspicious", folder, "--queue") == ExitCode.DONE
+    assert "nothing to queue" in capsys.readouterr().out
+    assert not (folder / "rankings.db").exists()
+
+
 def test_queued_answers_are_served_to_people_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
