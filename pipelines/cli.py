@@ -218,6 +218,48 @@ def power(
 
 
 @app.command()
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="A run's folder, or its name under runs/."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where to write; RUN/report.html or comparison.html by default."
+        ),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    personal: Annotated[
+        bool,
+        typer.Option("--personal", help="Show samples as they are, with personal data in them."),
+    ] = False,
+) -> None:
+    """Write the page of a run; or, of several, one that compares them."""
+    from pipelines.commands.report import report_command
+
+    report_command(runs, out=out, show=show, personal=personal)
+
+
+@app.command()
+def suspicious(
+    folder: RunFolder,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Let people judge them: a campaign of the store.")
+    ] = False,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="STORE", help="Queue there, not in the run's own store."),
+    ] = None,
+    most: Annotated[int, typer.Option(help="How many to list.", min=1)] = 20,
+) -> None:
+    """Answers of trained policies that rules object to: gamed, too long, repeating, copying."""
+    from pipelines.commands.suspicious import suspicious_command
+
+    suspicious_command(folder, queue=queue, store=store, most=most)
+
+
+@app.command()
 def sync(folder: RunFolder) -> None:
     """Upload a run's offline W&B logs."""
     from pipelines.commands.status import sync_command

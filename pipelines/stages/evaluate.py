@@ -13,6 +13,7 @@ from pipelines.artifacts import TRAINED, read_ranked_of
 from pipelines.bench import Bench, Scores, answer_rows, test_prompts
 from pipelines.config import RunConfig
 from pipelines.gold import preference_of
+from pipelines.on_the_way import judged_on_the_way
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, write_jsonl
@@ -89,6 +90,7 @@ def run(work: Work) -> Json:
         "best": best,
         "verdict": verdict(low, high) if judge.independent else "not enough evidence",
         "ceiling": _ceiling(work),
+        "on_the_way": _on_the_way(work),
     }
     told = getattr(judge, "told", None)
     return result if told is None else {**result, "judge_told": told()}
@@ -149,6 +151,18 @@ def _shown(bench: Bench, contestants: "Sequence[Contestant]", count: int) -> lis
     ]
 
 
+def _on_the_way(work: Work) -> Json:
+    """What the preference, where it is the judge, says of PPO's policy while it trained."""
+    from pipelines.stages.ppo import DEFAULTS
+
+    name = judge_name(work.config)
+    if "ppo" not in work.inputs or name != work.config.label.crew.preference:
+        return {}
+    trainer = {**DEFAULTS, **work.config.ppo.trainer}
+    folders = work.inputs["ppo"], work.inputs["prompts"]
+    return {"ppo": judged_on_the_way(*folders, preference_of(name), trainer["response_length"])}
+
+
 def _ceiling(work: Work) -> Json:
     """The best accuracy that a reward model could have on the test votes, and how that is known.
 
@@ -192,7 +206,7 @@ STAGE = Stage(
     "evaluate",
     "Compare the policies",
     ("prompts", "sft", "label", "preferences", "reward", "monitor", *TRAINED),
-    2,
+    3,
     settings,
     run,
     outside=outside,

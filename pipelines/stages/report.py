@@ -41,7 +41,7 @@ STAGE = Stage(
         "probe",
         "judge",
     ),
-    1,
+    2,
     settings,
     run,
 )

@@ -2,10 +2,12 @@
 true.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rlhf.data.identity import Json
+from rlhf.evaluation.suspicion import Suspect, suspects
 from rlhf.evaluation.winrate import wilson
 from rlhf.reporting.certificate import unfit
 from rlhf.reporting.formatting import (
@@ -19,6 +21,9 @@ from rlhf.reporting.formatting import (
     signed,
     with_span,
 )
+from rlhf.reporting.length import SIGNS_OF_LENGTH, held_out, length_signs
+from rlhf.reporting.liked import trained_in
+from rlhf.reporting.measured import fitted, trail_name, trails
 from rlhf.reporting.reading import RunRecord
 from rlhf.reporting.verdict import TRAINED
 
@@ -34,21 +39,18 @@ FEW_OF_LIKE_LENGTH = 30
 
 @dataclass(frozen=True, slots=True)
 class Caution:
-    """A headline in a few words, and what the figures are."""
+    """A headline in a few words, and what the figures are. A `grave` one stands before the
+    verdict.
+    """
 
     headline: str
     text: str
+    grave: bool = False
 
 
 def cautions_of(run: RunRecord) -> list[Caution]:
     """Every check that fires, the gravest first."""
     return [caution for check in CHECKS for caution in check(run)]
-
-
-def held_out(reward: Json) -> tuple[str, Json] | None:
-    """The split on which the reward model's accuracy counts: test, else validation."""
-    name = next((split for split in ("test", "validation") if split in reward), None)
-    return (name, reward[name]) if name else None
 
 
 def _policies(run: RunRecord) -> Iterator[tuple[str, Json, Json]]:
@@ -57,6 +59,12 @@ def _policies(run: RunRecord) -> Iterator[tuple[str, Json, Json]]:
     for name in TRAINED:
         if name in rows and "sft" in rows:
             yield policy_name(name), rows[name], rows["sft"]
+
+
+def _length_trap(run: RunRecord) -> Iterator[Caution]:
+    signs = length_signs(run)
+    if len(signs) >= SIGNS_OF_LENGTH:
+        yield Caution("The reward model has learned length.", " ".join(signs), grave=True)
 
 
 def _dependent_judge(run: RunRecord) -> Iterator[Caution]:
@@ -95,6 +103,28 @@ def _gamed_reward(run: RunRecord) -> Iterator[Caution]:
                 f"The reward model's score rose by {number(proxy)} over SFT, the judge's did not "
                 f"({signed(judged)}).",
             )
+
+
+def _suspicious(run: RunRecord) -> Iterator[Caution]:
+    of_sft, by_chance = _objected(run, "sft")
+    for name in trained_in(run):
+        answers, found = _objected(run, name)
+        if not answers or not of_sft:
+            continue
+        share, chance = len(found) / answers, len(by_chance) / of_sft
+        if wilson(share, answers)[0] > wilson(chance, of_sft)[1]:
+            rules = Counter(rule for one in found for rule in one.rules).most_common()
+            yield Caution(
+                f"{policy_name(name)} gives suspicious answers.",
+                f"{len(found)} of {count(answers)} ("
+                f"{listed([f'{rule}: {times}' for rule, times in rules])}), where SFT drawn again "
+                f"gives {len(by_chance)}. They are listed below.",
+            )
+
+
+def _objected(run: RunRecord, policy: str) -> tuple[int, list[Suspect]]:
+    """How many answers of a policy were judged, and those that a rule objects to."""
+    return sum(policy in row["answers"] for row in run.answers), suspects(run.answers, [policy])
 
 
 def _far_from_sft(run: RunRecord) -> Iterator[Caution]:
@@ -146,6 +176,25 @@ def _like_length(run: RunRecord) -> str:
     )
 
 
+def _alarms(run: RunRecord) -> Iterator[Caution]:
+    for said in run.result("ppo").get("alarms") or []:
+        yield Caution("PPO raised an alarm on held-out prompts:", f"{said}.")
+
+
+def _past_the_peak(run: RunRecord) -> Iterator[Caution]:
+    for trail in trails(run):
+        if trail.judge == "reward model":
+            continue
+        found = fitted(trail_name(trail), "", "rl", trail.kl, trail.gains)
+        end = found.curve and found.curve.peak_high
+        if end and end * end < trail.kl[-1]:
+            yield Caution(
+                f"{policy_name(trail.algorithm)} went past what its {trail.judge} likes best.",
+                f"It ended at {number(trail.kl[-1], 1)} nats; {found.words} Stop earlier, or raise "
+                "the KL coefficient.",
+            )
+
+
 def _unfinished(run: RunRecord) -> Iterator[Caution]:
     rows = run.result("evaluate").get("policies", {})
     cut = [
@@ -180,6 +229,8 @@ def _uneven_judge(run: RunRecord) -> Iterator[Caution]:
 
 def _length_baseline(run: RunRecord) -> Iterator[Caution]:
     found = held_out(run.result("reward"))
+    if len(length_signs(run)) >= SIGNS_OF_LENGTH:
+        return
     if found and found[1]["accuracy"]["low"] <= found[1]["length_baseline"]["value"]:
         accuracy, baseline = found[1]["accuracy"], found[1]["length_baseline"]
         yield Caution(
@@ -263,9 +314,13 @@ def _changed_code(run: RunRecord) -> Iterator[Caution]:
 
 
 CHECKS: tuple[Callable[[RunRecord], Iterator[Caution]], ...] = (
+    _length_trap,
     _dependent_judge,
     _unfit_reward,
     _gamed_reward,
+    _suspicious,
+    _past_the_peak,
+    _alarms,
     _far_from_sft,
     _length,
     _unfinished,

@@ -28,6 +28,7 @@ BLUE = "#010104"
 ORANGE = "#010105"
 GREY = "#010106"
 TEAL = "#010107"
+PURPLE = "#010108"
 VARIABLES = {
     INK: "--ink",
     SOFT: "--soft",
@@ -36,8 +37,10 @@ VARIABLES = {
     ORANGE: "--plot-orange",
     GREY: "--plot-grey",
     TEAL: "--plot-teal",
+    PURPLE: "--plot-purple",
 }
-POLICY_COLOURS = {"dpo": ORANGE, "ppo": BLUE, "rloo": TEAL, "rejection": INK}
+SERIES = (BLUE, ORANGE, TEAL, PURPLE, GREY, INK)
+POLICY_COLOURS = {"dpo": ORANGE, "ppo": BLUE, "rloo": TEAL, "rejection": PURPLE}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "rlhf",
@@ -90,8 +93,12 @@ def to_svg(figure: "Figure", name: str, description: str) -> Markup:
     """The figure as an inline SVG; `name` makes its ids its own, `description` is read aloud."""
     for axes in figure.axes:
         axes.patch.set_alpha(0)
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     drawn = io.StringIO()
-    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    # savefig would draw everything twice, the first time for the layout alone.
+    canvas_of: Any = FigureCanvasSVG(figure)
+    canvas_of.print_svg(drawn, metadata={"Date": None})
     text = drawn.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

@@ -6,8 +6,8 @@ from statistics import multimode
 import yaml
 
 from rlhf.data.identity import Json
-from rlhf.reporting.cautions import held_out
 from rlhf.reporting.formatting import count, day, duration, listed, percent, policy_name, size
+from rlhf.reporting.length import held_out
 from rlhf.reporting.reading import STAGES, RunRecord
 from rlhf.reporting.verdict import TRAINED
 
@@ -58,30 +58,57 @@ def _machine(environment: Json) -> str:
     return f" on {count(cpus, 'core')}" if cpus else ""
 
 
-def flow(run: RunRecord) -> list[tuple[str, ...]]:
-    """The steps that were done, with their counts; a step with several labels has branches."""
+Lane = tuple[str, ...]  # boxes, one after the other
+
+
+def flow(run: RunRecord) -> list[tuple[Lane, ...]]:
+    """The steps that were done, with their counts; where a step has several lanes, each of them
+    goes from what stands before to what stands after.
+    """
     found = {name: run.result(name) for name in run.stages}
-    boxes: list[tuple[str, ...]] = []
+    steps: list[str] = []
     if "prompts" in found:
-        boxes.append((count(found["prompts"]["prompts"], "prompt"),))
+        steps.append(count(found["prompts"]["prompts"], "prompt"))
     if "pretrain" in found:
-        boxes.append(("pretraining",))
+        steps.append("pretraining")
     if "sft" in found:
-        boxes.append(("SFT" if found["sft"].get("demonstrations") else "base model as SFT",))
+        steps.append("SFT" if found["sft"].get("demonstrations") else "base model as SFT")
     if "sample" in found:
-        boxes.append((count(found["sample"]["responses"], "response"),))
+        steps.append(count(found["sample"]["responses"], "response"))
     if "label" in found:
-        boxes.append((f"{count(found['label']['rankings'], 'ranking')}{_width(run)}",))
-    if "reward" in found:
-        measured = held_out(found["reward"])
-        accuracy = f" {percent(measured[1]['accuracy']['value'])}" if measured else ""
-        boxes.append((f"reward model{accuracy}",))
-    trained = tuple(policy_name(name) for name in TRAINED if name in found)
-    if trained:
-        boxes.append(trained)
+        steps.append(f"{count(found['label']['rankings'], 'ranking')}{_width(run)}")
+    boxes: list[tuple[Lane, ...]] = [((step,),) for step in steps]
+    lanes = _ways_to_train(run)
+    if lanes:
+        boxes.append(lanes)
     if "evaluate" in found:
-        boxes.append((count(found["evaluate"]["prompts"], "test prompt"),))
+        boxes.append(((f"compared on {count(found['evaluate']['prompts'], 'test prompt')}",),))
     return boxes
+
+
+def _ways_to_train(run: RunRecord) -> tuple[Lane, ...]:
+    """From the rankings through the reward model, and from the rankings alone: as the stages'
+    own lists of what they read say.
+    """
+    trained = [name for name in TRAINED if name in run.stages]
+    driven = [name for name in trained if "reward" in run.stages[name].inputs]
+    direct = [policy_name(name) for name in trained if name not in driven]
+    lanes: list[Lane] = []
+    if "reward" in run.stages:
+        measured = held_out(run.result("reward"))
+        accuracy = f" {percent(measured[1]['accuracy']['value'])}" if measured else ""
+        verdict = run.certificate.get("verdict")
+        watched = " with a monitor" if "monitor" in run.stages else ""
+        lanes.append(
+            (
+                f"reward model{accuracy}",
+                *([f"certified {verdict}"] if verdict else []),
+                *([f"{listed([policy_name(one) for one in driven])}{watched}"] if driven else []),
+            )
+        )
+    if direct:
+        lanes.append((listed(direct),))
+    return tuple(lanes)
 
 
 def _width(run: RunRecord) -> str:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from rlhf.data.identity import Json
 from rlhf.data.records import SPLITS
-from rlhf.reporting.cautions import held_out
 from rlhf.reporting.formatting import count, listed, number, percent, percent_range, with_span
+from rlhf.reporting.length import held_out
 from rlhf.reporting.reading import RunRecord
 
 CEILINGS = {

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rlhf.data.identity import Json
-from rlhf.reporting.cautions import held_out
 from rlhf.reporting.drawing import (
     BLUE,
     GREY,
@@ -16,6 +15,7 @@ from rlhf.reporting.drawing import (
     to_svg,
 )
 from rlhf.reporting.formatting import number, percent
+from rlhf.reporting.length import held_out
 from rlhf.reporting.policy_plots import Plot
 from rlhf.reporting.reading import RunRecord
 from rlhf.reporting.reward_model import calibration_caption

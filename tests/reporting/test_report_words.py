@@ -314,16 +314,21 @@ def test_the_line_under_the_title(tmp_path: Path) -> None:
 
 
 def test_the_flow_counts_what_was_done(tmp_path: Path) -> None:
-    assert [tuple(map(plain, labels)) for labels in flow(run_with(tmp_path))] == [
-        ("2,400 prompts",),
-        ("pretraining",),
-        ("SFT",),
-        ("9 responses",),
-        ("4 rankings of 3",),
-        ("reward model 74 %",),
-        ("DPO", "PPO"),
-        ("400 test prompts",),
+    steps = [[[plain(box) for box in lane] for lane in step] for step in flow(run_with(tmp_path))]
+    assert steps == [
+        [["2,400 prompts"]],
+        [["pretraining"]],
+        [["SFT"]],
+        [["9 responses"]],
+        [["4 rankings of 3"]],
+        [["reward model 74 %", "certified fit for RL", "PPO"], ["DPO"]],
+        [["compared on 400 test prompts"]],
     ]
+
+
+def test_the_flow_of_dpo_alone_has_no_fork(tmp_path: Path) -> None:
+    found = {name: row for name, row in results().items() if name in {"sft", "label", "dpo"}}
+    assert flow(read_run(write_run(tmp_path / "small", found)))[-1] == (("DPO",),)
 
 
 def test_the_table_has_the_best_first_and_sft_last(tmp_path: Path) -> None:
@@ -374,7 +379,7 @@ def test_four_families_share_a_dozen_samples(tmp_path: Path) -> None:
     families = [answer_rows([0.0, 1.0, 2.0, 3.0], family) for family in "abcde"]
     rows = [row for family in families for row in family]
     shown = samples_of(read_run(write_run(tmp_path / "run", answers=rows)))
-    assert len(shown) == 12
+    assert (len(shown), [one.chosen for one in shown[12:]]) == (20, [False] * 8)
     assert {sample.family for sample in shown[:4]} == {"a", "b", "c", "d"}
     assert {sample.kind for sample in shown[:3]} == {"typical", "largest gain", "largest loss"}
 

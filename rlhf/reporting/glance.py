@@ -1,0 +1,102 @@
+"""The head of the page at a glance: a few figures, each leading to where it is explained."""
+
+from dataclasses import dataclass
+
+from rlhf.reporting.formatting import (
+    count,
+    kl,
+    number,
+    percent,
+    percent_span,
+    policy_name,
+    with_span,
+)
+from rlhf.reporting.length import held_out
+from rlhf.reporting.liked import SuspectRow
+from rlhf.reporting.reading import RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure with its name; `beside` is what to hold it against, `section` an id on the page."""
+
+    name: str
+    value: str
+    beside: str
+    section: str
+
+
+def glance(run: RunRecord, suspicious: list[SuspectRow]) -> list[Figure]:
+    """What decides, in the order in which one asks; only what is known."""
+    return [
+        *_of_policies(run),
+        *_of_reward_model(run),
+        *_of_labelers(run),
+        *_of_suspects(run, suspicious),
+    ]
+
+
+def _of_policies(run: RunRecord) -> list[Figure]:
+    found = run.result("evaluate")
+    if not found:
+        return []
+    best, rows = found["best"], found["policies"]
+    row, name = rows[best], policy_name(best)
+    span = percent_span(row["win_rate_low"], row["win_rate_high"])
+    made = [
+        Figure(f"{name} beats SFT", percent(row["win_rate"]), f"95 % interval {span}", "policies")
+    ]
+    sft = rows.get("sft")
+    if sft:
+        made.append(
+            Figure(
+                "Tokens an answer",
+                number(row["mean_tokens"], 0),
+                f"SFT {number(sft['mean_tokens'], 0)}",
+                "policies",
+            )
+        )
+    if row.get("kl") is not None:
+        made.append(Figure("Distance from SFT", f"{kl(row)} nats", "KL an answer", "policies"))
+    return made
+
+
+def _of_reward_model(run: RunRecord) -> list[Figure]:
+    found = held_out(run.result("reward"))
+    if not found:
+        return []
+    row = found[1]
+    verdict = run.certificate.get("verdict", "not certified")
+    return [
+        Figure(
+            "Reward model orders rightly",
+            percent(row["accuracy"]["value"]),
+            f"longest is best {percent(row['length_baseline']['value'])}; {verdict}",
+            "certificate" if run.certificate else "reward",
+        )
+    ]
+
+
+def _of_labelers(run: RunRecord) -> list[Figure]:
+    agreement = run.result("label").get("agreement", {})
+    if agreement.get("strict") is None:
+        return []
+    said = with_span(agreement["strict"], None)
+    beside = f"{count(run.result('label')['labelers'], 'labeler')}, ties left out"
+    return [Figure("Labelers agree", said, beside, "labelers")]
+
+
+def _of_suspects(run: RunRecord, suspicious: list[SuspectRow]) -> list[Figure]:
+    label = policy_name(run.result("evaluate").get("best", ""))
+    rows = {row.label: row for row in suspicious}
+    if label not in rows:
+        return []
+    beside = rows.get("SFT, drawn again")
+    return [
+        Figure(
+            "Suspicious answers",
+            rows[label].total,
+            f"SFT, drawn again {beside.total}" if beside else "",
+            "liked",
+        )
+    ]
