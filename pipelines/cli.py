@@ -184,6 +184,26 @@ def agreement(
 
 
 @app.command()
+def lineage(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            help="A weight file, a model, a stage or a report in a run folder; a run with the "
+            "options.",
+        ),
+    ],
+    ranking: Annotated[str | None, typer.Option(help="Begin at this ranking of the run.")] = None,
+    labeler: Annotated[str | None, typer.Option(help="Begin at this labeler's votes.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Back to every ranking and labeler behind something, and on to all that was made from it."""
+    from pipelines.commands.lineage import lineage_command
+
+    raise typer.Exit(lineage_command(path, ranking=ranking, labeler=labeler, as_json=as_json))
+
+
+@app.command()
 def sync(folder: RunFolder) -> None:
     """Upload a run's offline W&B logs."""
     from pipelines.commands.status import sync_command
