@@ -21,7 +21,7 @@ from rlhf.data.identity import Json, canonical, content_id
 from rlhf.data.jsonl import read_json, write_json
 from rlhf.tracking.environment import environment
 from rlhf.tracking.mirror import Mirror, open_mirror
-from rlhf.tracking.run_folder import Completion, StageFolder, owned
+from rlhf.tracking.run_folder import Completion, StageFolder, owned, read_completion
 
 
 class Observer:
@@ -236,6 +236,9 @@ class Run:
         if current is None:
             begun = any(folder.root.glob("*/config.json"))
             return "was cut short" if begun else "never ran"
+        last = read_completion(current)
+        if last is not None and last.redacted is not None:
+            return "somebody withdrew what they had said"
         before, now = read_json(current / "config.json"), self._identity(stage, ready)
         if before["version"] != now["version"]:
             return f"the stage's code changed (version {before['version']} to {now['version']})"

@@ -8,14 +8,65 @@ from pathlib import Path
 
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_json, write_jsonl
-from rlhf.data.records import Demonstration, Ranking
+from rlhf.data.records import Demonstration, Prompt, Ranking, Response, Split
 from rlhf.tracking.run_folder import StageFolder
 
 REASON = "Ada thinks \u201cblue\u201d & round is <better>, says so"
 SHORT = "ok"
 WRITTEN = "Ada wrote this answer herself, naïvely."
 BOBS = "Bob likes the second one because it is short."
-SPLITS = {"p1": "train", "p2": "validation", "p3": "test"}
+
+
+def policy(win_rate: float, kl: float) -> Json:
+    """The row of a policy as the evaluation writes it."""
+    return {
+        "win_rate": win_rate,
+        "win_rate_low": win_rate - 0.05,
+        "win_rate_high": win_rate + 0.05,
+        "gold_reward": 1.0,
+        "proxy_reward": 0.5,
+        "mean_tokens": 30.0,
+        "finished_share": 0.99,
+        "kl": kl,
+    }
+
+
+RESULTS: dict[str, Json] = {
+    "prompts": {"prompts": 3, "train": 1, "validation": 1, "test": 1},
+    "sft": {"demonstrations": 1},
+    "sample": {"prompts": 3, "responses": 6, "finished_share": 1.0},
+    "label": {
+        "rankings": 6,
+        "labelers": 3,
+        "pairs": 6,
+        "ties": 0,
+        "none_acceptable": 0,
+        "labeler_minutes": 3.0,
+        "agreement": {"strict": None, "with_ties": None, "pairs_strict": 0, "pairs": 0},
+    },
+    "evaluate": {
+        "judge": "built-in",
+        "prompts": 400,
+        "policies": {"sft": policy(0.5, 0.0), "dpo": policy(0.7, 3.0)},
+        "best": "dpo",
+        "verdict": "ship",
+    },
+    "judge": {
+        "judgements": 2,
+        "labelers": 2,
+        "policies": {
+            "dpo": {"rate": 0.5, "low": 0.2, "high": 0.8, "wins": 1, "ties": 0, "losses": 1}
+        },
+        "best": "dpo",
+        "verdict": "not enough evidence",
+    },
+}
+SPLITS: dict[str, Split] = {"p1": "train", "p2": "validation", "p3": "test"}
+PROMPTS = {key: Prompt.of(f"Question {key}?", split=split) for key, split in SPLITS.items()}
+RESPONSES = {
+    key: {letter: Response.of(one.id, f"{key}, answer {letter}: {SHORT}") for letter in "abcd"}
+    for key, one in PROMPTS.items()
+}
 CONFIG: Json = {
     "name": "small",
     "labelers": "people",
@@ -26,23 +77,26 @@ CONFIG: Json = {
 }
 
 
-def ranking(prompt: str, labeler: str, order: str, rationale: str = "", **more: Json) -> Ranking:
+def ranking(
+    prompt: str, labeler: str, order: str, rationale: str = "", details: Json | None = None
+) -> Ranking:
     """`order` is the response letters, best first."""
+    held = RESPONSES[prompt]
     return Ranking.of(
-        prompt_id=prompt,
+        prompt_id=PROMPTS[prompt].id,
         labeler_id=labeler,
-        groups=tuple((f"{prompt}-{letter}",) for letter in order),
-        shown=tuple(f"{prompt}-{letter}" for letter in sorted(order)),
+        groups=tuple((held[letter].id,) for letter in order),
+        shown=tuple(held[letter].id for letter in sorted(order)),
         submitted_at="2026-01-05T09:00:00+00:00",
         duration_seconds=30.0,
         rationale=rationale,
-        **more,
+        details=details,
     )
 
 
 def rankings() -> list[Ranking]:
     return [
-        ranking("p1", "ada", "ab", REASON, details={"flags": {"p1-a": ["violent"]}}),
+        ranking("p1", "ada", "ab", REASON, details={"flags": {"a": ["violent"]}}),
         ranking("p1", "bob", "ba", BOBS),
         ranking("p1", "cyd", "ab"),
         ranking("p2", "ada", "ba", SHORT),
@@ -52,7 +106,7 @@ def rankings() -> list[Ranking]:
 
 
 def demonstration() -> Demonstration:
-    return Demonstration.of(prompt_id="p1", labeler_id="ada", text=WRITTEN)
+    return Demonstration.of(prompt_id=PROMPTS["p1"].id, labeler_id="ada", text=WRITTEN)
 
 
 def judgements() -> list[Ranking]:
@@ -63,14 +117,17 @@ def write_run_with_votes(run: Path, config: Json | None = None) -> Path:
     """Writes every stage, complete and in use."""
     config = CONFIG if config is None else config
     made: dict[str, str] = {}
-    prompts = [{"id": one, "messages": [], "split": split} for one, split in SPLITS.items()]
-    answers = {one: [_response(one, letter) for letter in "ab"] for one in SPLITS}
+    prompts = [one.to_json() for one in PROMPTS.values()]
+    answers = {
+        one.id: [RESPONSES[key][letter].to_json() for letter in "ab"]
+        for key, one in PROMPTS.items()
+    }
     given = rankings()
-    by_prompt = {one: [r.to_json() for r in given if r.prompt_id == one] for one in SPLITS}
+    by_prompt = {one: [r.to_json() for r in given if r.prompt_id == one] for one in answers}
     pairs = [
         {"chosen": r.groups[0][0], "ranking_id": r.id, "prompt_id": r.prompt_id}
         for r in given
-        if SPLITS[r.prompt_id] == "train"
+        if r.prompt_id == PROMPTS["p1"].id
     ]
 
     def stage(name: str, needs: str, files: dict[str, object]) -> Path:
@@ -83,8 +140,8 @@ def write_run_with_votes(run: Path, config: Json | None = None) -> Path:
         "prompts",
         {
             "model/model.safetensors": "sft weights",
-            "written.json": {"p1": WRITTEN},
-            "writers.json": [{"id": wrote.id, "labeler_id": "ada", "prompt_id": "p1"}],
+            "written.json": {wrote.prompt_id: WRITTEN},
+            "writers.json": [{"id": wrote.id, "labeler_id": "ada", "prompt_id": wrote.prompt_id}],
         },
     )
     stage(
@@ -112,17 +169,13 @@ def write_run_with_votes(run: Path, config: Json | None = None) -> Path:
     rows = [{"name": "ada", "right": 0.7}, {"name": "bob", "right": 0.8}]
     stage("certify", "reward", {"certificate.json": {"evidence": {"by_labeler": rows}}})
     stage("dpo", "sft preferences", {"model/model.safetensors": "dpo weights"})
-    stage("evaluate", "prompts sft dpo", {"answers.jsonl": [{"prompt_id": "p3"}]})
+    stage("evaluate", "prompts sft dpo", {"answers.jsonl": []})
     stage("judge", "evaluate", {"judgements.jsonl": [r.to_json() for r in judgements()]})
     page = f'<p>{html.escape(REASON)}</p><tr><th scope="row">ada</th></tr> <p>{BOBS}</p>'
     report = stage("report", "label certify dpo evaluate judge", {"report.html": page})
     (run / "report.html").write_text((report / "report.html").read_text())
     write_json(run / "summary.json", {"run": "small"})
     return run
-
-
-def _response(prompt: str, letter: str) -> Json:
-    return {"id": f"{prompt}-{letter}", "prompt_id": prompt, "text": f"Answer {letter}: {SHORT}"}
 
 
 def _stage(
@@ -143,6 +196,8 @@ def _stage(
         else:
             write_json(target, content)
     moment = f"2026-01-06T{len(made):02}:00:00.000+00:00"
-    done = root.complete(folder.name, seconds=60.0, finished_at=moment, result={})
+    done = root.complete(
+        folder.name, seconds=60.0, finished_at=moment, result=RESULTS.get(name, {})
+    )
     made[name] = done.digest
     return folder
