@@ -18,6 +18,7 @@ from rlhf.models.lora import LoraSettings
 from rlhf.policy.dpo_objective import DPOLossName, Implementation, dpo_objective, trl_loss_type
 from rlhf.reward.ensemble import Combine, Ensemble, Kind
 from rlhf.reward.objective import LossName, Objective
+from rlhf.tracking.energy import LedgerSettings
 from rlhf.tracking.mirror import WandbSettings
 
 
@@ -304,6 +305,7 @@ class RunConfig(Section):
     rejection: RejectionSection = RejectionSection()
     evaluate: EvaluateConfig = EvaluateConfig()
     wandb: WandbSettings = WandbSettings()
+    ledger: LedgerSettings = LedgerSettings()
 
     @property
     def folder(self) -> Path:

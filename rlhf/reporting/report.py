@@ -13,6 +13,7 @@ from rlhf.reporting import formatting
 from rlhf.reporting.cautions import CHECKS, cautions_of
 from rlhf.reporting.certificate import certificate_of
 from rlhf.reporting.certificate_plots import learning_curve_plot, reliability_plot
+from rlhf.reporting.costs import costs_section
 from rlhf.reporting.labelers import labeler_rows, labeler_sentences
 from rlhf.reporting.lineage import flow, notes, reproduction, subtitle
 from rlhf.reporting.policies import TABLE_NOTE, policy_rows
@@ -79,6 +80,7 @@ def _content(run: RunRecord) -> dict[str, Any]:
         "training_plots": _drawn(ppo_plot(run), dpo_plot(run), sft_loss_plot(run)),
         "labeler_sentences": labeler_sentences(run),
         "labelers": labeler_rows(run.rankings),
+        "costs": costs_section(run),
         "reproduction": reproduction(run),
     }
 

@@ -334,6 +334,6 @@ def test_mistakes_are_one_sentence(run: Path, tmp_path: Path) -> None:
     assert REASON.encode() in bytes_of(run)
     said = CliRunner().invoke(app, ["withdraw", "ada", "--store", store, "--yes"])
     assert said.exit_code == 0, said.output
-    words = " ".join(said.output.split())
-    assert "5 answers emptied" in words
-    assert "does sft, sample, label, preferences, reward" in words
+    told = " ".join(said.output.split())
+    assert "5 answers emptied" in told
+    assert "does sft, sample, label, preferences, reward" in told
