@@ -1,9 +1,10 @@
 """What the house itself costs: starting the command, a run with nothing to do, rankings in bulk.
 
 `python -m benchmarks.overhead [--quick]`: `rlhf --help` by turns with a bare `import typer`; a
-second `rlhf run` of a finished run (the shipped quickstart, cut to a minute's work); and a file of
-a million rankings of four responses, ids only, read and streamed into their weighted pairs, with
-the peak memory of the process that does it. The last line is JSON.
+second `rlhf run` of a finished run (the shipped quickstart, cut to a minute's work); what is noted
+of a training step (metrics file, W&B mirror, ledger), beside a step of the quickstart's little
+model; and a file of a million rankings of four responses, ids only, read and streamed into their
+weighted pairs, with the peak memory of the process that does it. The last line is JSON.
 """
 
 import argparse
@@ -51,6 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         found |= starting(rounds=5 if asked.quick else 15)
         found |= cached_run(Path(scratch), rounds=2 if asked.quick else 5)
+        found |= tracking(Path(scratch), steps=300 if asked.quick else 2000)
         found |= bulk(Path(scratch), 100_000 if asked.quick else 1_000_000)
     print(f"\n| {'key':28} | {'measured':>10} |\n|{'-' * 30}|{'-' * 11}:|")
     for name, value in found.items():
@@ -91,6 +93,72 @@ def cached_run(scratch: Path, *, rounds: int) -> Json:
     again = [_seconds(command, VERDICTS) for _ in range(rounds)]
     print(f"the same again: {median(again):.2f} s", flush=True)
     return {"cached_run_seconds": round(median(again), 3)}
+
+
+def tracking(scratch: Path, *, steps: int) -> Json:
+    """Seconds that metrics file, W&B mirror (offline) and ledger take of a training step, and at
+    the start and end of a stage; `tracking_share` is the first of them over a step of the
+    quickstart's reward model (64 sequences of 64 tokens, 0.9 M parameters, one thread).
+    """
+    from pipelines.metrics import MetricsLog
+    from rlhf.tracking.energy import LedgerSettings
+    from rlhf.tracking.ledger import booked
+    from rlhf.tracking.mirror import WandbSettings, open_mirror
+
+    run = scratch / "tracked"
+    folder = run / "round-1" / "reward" / "aaa"
+    folder.mkdir(parents=True)
+    about = {"folder": folder, "run": "tracked", "stage": "reward", "fingerprint": "aaa"}
+    figures = {f"figure_{number}": number / 7 for number in range(8)}
+    started = time.perf_counter()
+    with booked(LedgerSettings(), run, folder, simulated=False):
+        mirror = open_mirror(WandbSettings(mode="offline"), config={}, **about)  # type: ignore[arg-type]
+        log = MetricsLog(folder, mirror)
+        logging = time.perf_counter()
+        for step in range(1, steps + 1):
+            log.append({"step": step, **figures})
+        each = (time.perf_counter() - logging) / steps
+        log.close()
+        mirror.finish({})
+    stage = time.perf_counter() - started - each * steps
+    step_seconds = training_step()
+    print(
+        f"a step {1000 * step_seconds:.0f} ms, noted in {1000 * each:.2f} ms; a stage {stage:.2f} s"
+    )
+    return {
+        "training_step_seconds": round(step_seconds, 5),
+        "tracking_seconds_per_step": round(each, 6),
+        "tracking_share": round(each / step_seconds, 5),
+        "tracking_seconds_per_stage": round(stage, 3),
+    }
+
+
+def training_step(rounds: int = 12) -> float:
+    """Seconds of a step of a model of the quickstart's size: forward, backward, AdamW."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.set_num_threads(1)
+    config = LlamaConfig(
+        vocab_size=1024,
+        hidden_size=128,
+        intermediate_size=336,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        tie_word_embeddings=True,
+    )
+    model = LlamaForCausalLM(config)
+    optimizer = torch.optim.AdamW(model.parameters())
+    ids = torch.randint(0, 1024, (64, 64))  # (B, T)
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        seconds.append(time.perf_counter() - started)
+    return median(seconds[2:])
 
 
 def bulk(scratch: Path, count: int) -> Json:

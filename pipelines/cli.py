@@ -260,6 +260,58 @@ def suspicious(
 
 
 @app.command()
+def lineage(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            help="A weight file, a model, a stage or a report in a run folder; a run with the "
+            "options.",
+        ),
+    ],
+    ranking: Annotated[str | None, typer.Option(help="Begin at this ranking of the run.")] = None,
+    labeler: Annotated[str | None, typer.Option(help="Begin at this labeler's votes.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Back to every ranking and labeler behind something, and on to all that was made from it."""
+    from pipelines.commands.lineage import lineage_command
+
+    raise typer.Exit(lineage_command(path, ranking=ranking, labeler=labeler, as_json=as_json))
+
+
+@app.command()
+def withdraw(
+    labeler: Annotated[str, typer.Argument(metavar="LABELER", help="The pseudonym.")],
+    store: Annotated[
+        str, typer.Option(metavar="STORE", envvar="RLHF_STORE", help="A path or database URL.")
+    ],
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="A run, or a folder of runs; may be given again."),
+    ] = None,
+    by_name: Annotated[
+        bool, typer.Option("--by-name", help="Also rows that the store does not know.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Delete what a person said from a store and from runs, and name what was made from it."""
+    from pipelines.commands.withdraw import withdraw_command
+
+    code = withdraw_command(
+        labeler,
+        store,
+        runs=runs or [],
+        by_name=by_name,
+        dry_run=dry_run,
+        yes=yes,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
 def sync(folder: RunFolder) -> None:
     """Upload a run's offline W&B logs."""
     from pipelines.commands.status import sync_command

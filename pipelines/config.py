@@ -19,6 +19,7 @@ from rlhf.models.lora import LoraSettings
 from rlhf.policy.dpo_objective import DPOLossName, Implementation, dpo_objective, trl_loss_type
 from rlhf.reward.ensemble import Combine, Ensemble, Kind
 from rlhf.reward.objective import LossName, Objective
+from rlhf.tracking.energy import LedgerSettings
 from rlhf.tracking.mirror import WandbSettings
 
 
@@ -358,6 +359,7 @@ class RunConfig(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     probe: ProbeConfig = ProbeConfig()
     wandb: WandbSettings = WandbSettings()
+    ledger: LedgerSettings = LedgerSettings()
 
     @property
     def folder(self) -> Path:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pipelines.forecasting import Forecast
 from pipelines.runner import Observer
 from pipelines.stage import Stage
 from rlhf.data.identity import Json
@@ -30,7 +31,7 @@ def make_console() -> Console:
 class ConsoleObserver(Observer):
     """Shows progress on a terminal; elsewhere, a line now and then."""
 
-    def __init__(self, console: Console, took: dict[str, tuple[float, int]]) -> None:
+    def __init__(self, console: Console, took: dict[str, Forecast]) -> None:
         self.console = console
         self.took = took
         self.progress = Progress(
@@ -65,7 +66,9 @@ class ConsoleObserver(Observer):
             self.task = self.progress.add_task(stage.title, total=None)
         else:
             last = (
-                f", {self.took[stage.name][0]:.0f} s last time" if stage.name in self.took else ""
+                f", {self.took[stage.name].seconds:.0f} s last time"
+                if stage.name in self.took
+                else ""
             )
             self.console.print(f"  ...  {stage.title} ({why}{last})", markup=False)
 

@@ -7,7 +7,6 @@ of what it reads. What is complete for a fingerprint is never done again and nev
 import os
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +14,14 @@ from pathlib import Path
 from pipelines.config import RunConfig
 from pipelines.graph import check_stage, stages_of
 from pipelines.metrics import MetricsLog
-from pipelines.stage import Stage, Work
+from pipelines.stage import Stage, UnfitRewardError, WaitingForPeopleError, Work
 from pipelines.summary import write_summary
 from rlhf.data.identity import Json, canonical, content_id
 from rlhf.data.jsonl import read_json, write_json
 from rlhf.tracking.environment import environment
+from rlhf.tracking.ledger import booked
 from rlhf.tracking.mirror import Mirror, open_mirror
-from rlhf.tracking.run_folder import Completion, StageFolder, owned
+from rlhf.tracking.run_folder import Completion, StageFolder, owned, read_completion
 
 
 class Observer:
@@ -113,7 +113,7 @@ class Run:
             for stage in self.stages():
                 again = again or stage.name == self.begin
                 ready[stage.name] = self._bring_up(stage, ready, again=again)
-                write_summary(self.config.folder, self.folder, ready)
+                write_summary(self.config.folder, self.folder, ready, self.config.ledger)
             return ready
 
     def _bring_up(self, stage: Stage, ready: dict[str, Completion], *, again: bool) -> Completion:
@@ -124,7 +124,17 @@ class Run:
             self.observer.kept(stage, done)
             return done
         self.observer.started(stage, self._why(stage, ready, again=again))
-        return self._run(stage, folder, fingerprint, ready)
+        config = self.config
+        with booked(
+            config.ledger,
+            config.folder,
+            folder.at(fingerprint),
+            simulated=config.labelers == "simulated",
+            no_failure=(WaitingForPeopleError, UnfitRewardError),
+        ) as booking:
+            done = self._run(stage, folder, fingerprint, ready)
+            booking.result = done.result
+        return done
 
     def _attempt(
         self, stage: Stage, ready: dict[str, Completion], *, again: bool
@@ -236,6 +246,9 @@ class Run:
         if current is None:
             begun = any(folder.root.glob("*/config.json"))
             return "was cut short" if begun else "never ran"
+        last = read_completion(current)
+        if last is not None and last.redacted is not None:
+            return "somebody withdrew what they had said"
         before, now = read_json(current / "config.json"), self._identity(stage, ready)
         if before["version"] != now["version"]:
             return f"the stage's code changed (version {before['version']} to {now['version']})"
@@ -282,16 +295,3 @@ def _mirror_result(
 ) -> None:
     mirror.output(stage.name, stage.kind, path, uses=list(inputs), metadata=result)
     mirror.finish(result)
-
-
-def forecast(folder: Path, steps: Sequence[Step]) -> dict[str, tuple[float, int]]:
-    """Seconds and bytes that each stage took the last time it ran, in this run or in any beside
-    it.
-    """
-    found: dict[str, tuple[str, float, int]] = {}
-    for step in steps:
-        for root in folder.parent.glob(f"*/round-*/{step.stage.name}"):
-            for done in StageFolder(root).completed():
-                if done.finished_at > found.get(step.stage.name, ("", 0.0, 0))[0]:
-                    found[step.stage.name] = (done.finished_at, done.seconds, done.size_bytes)
-    return {name: (seconds, size) for name, (_, seconds, size) in found.items()}

@@ -7,13 +7,28 @@ from pathlib import Path
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_json
 from rlhf.evaluation.gate import verdict_on
+from rlhf.tracking.costs import costs_of, win_rate_of
+from rlhf.tracking.energy import LedgerSettings
+from rlhf.tracking.ledger import read_ledger
 from rlhf.tracking.run_folder import Completion
 
 
-def write_summary(run_folder: Path, round_folder: Path, done: dict[str, Completion]) -> Path:
-    """Writes the summary of the stages that are complete so far."""
+def write_summary(
+    run_folder: Path,
+    round_folder: Path,
+    done: dict[str, Completion],
+    ledger: LedgerSettings | None = None,
+) -> Path:
+    """Writes the summary of the stages that are complete so far, and what the run has cost."""
     path = run_folder / "summary.json"
-    write_json(path, {"run": run_folder.name, "round": round_folder.name, **summarise(done)})
+    found = {"run": run_folder.name, "round": round_folder.name, **summarise(done)}
+    faults: list[str] = []
+    spent = read_ledger(run_folder, faults, ledger)
+    rate = win_rate_of({name: one.result for name, one in done.items()})
+    costs = costs_of(spent, labels=found.get("rankings", 0), win_rate=rate)
+    if costs is not None:
+        found["ledger"] = {**costs.to_json(), "faults": faults}
+    write_json(path, found)
     return path
 
 

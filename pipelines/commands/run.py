@@ -9,7 +9,8 @@ from rich.console import Console
 from pipelines.config import RunConfig, load_config
 from pipelines.console import ConsoleObserver, make_console, policies_table
 from pipelines.faults import ExitCode
-from pipelines.runner import Run, Step, forecast
+from pipelines.forecasting import Forecast, forecast
+from pipelines.runner import Run, Step
 from pipelines.stage import UnfitRewardError
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json
@@ -46,7 +47,8 @@ def run_command(
 def carry_out(console: Console, run: Run) -> dict[str, Completion]:
     """Brings a run up to date while a person looks on; returns what each stage completed."""
     steps = _checked_plan(run)
-    with ConsoleObserver(console, forecast(run.config.folder, steps)) as observer:
+    took = forecast(run.config.folder, steps, run.config.ledger)
+    with ConsoleObserver(console, took) as observer:
         run.observer = observer
         return run.execute()
 
@@ -72,21 +74,37 @@ def _show_why_not(console: Console, config: RunConfig) -> None:
 
 def _show_plan(console: Console, config: RunConfig, steps: list[Step]) -> None:
     console.print(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), markup=False)
-    took = forecast(config.folder, steps)
-    seconds = size = 0.0
+    took = forecast(config.folder, steps, config.ledger)
     for step in steps:
         if not step.runs:
             console.print(f"  keep  {step.stage.name:12} {step.fingerprint}")
             continue
         expected = ""
         if step.stage.name in took:
-            last, held = took[step.stage.name]
-            seconds, size = seconds + last, size + held
-            expected = f" (last time {last:.0f} s, {held / 1e6:.1f} MB)"
+            last = took[step.stage.name]
+            expected = f" (last time {last.seconds:.0f} s, {last.size_bytes / 1e6:.1f} MB)"
         console.print(f"  run   {step.stage.name:12} {step.why}{expected}", markup=False)
-    unknown = [step.stage.name for step in steps if step.runs and step.stage.name not in took]
-    left = f"; no earlier run of {', '.join(unknown)} to go by" if unknown else ""
-    console.print(f"Forecast: {seconds:.0f} s and {size / 1e6:.0f} MB{left}")
+    running = [step.stage.name for step in steps if step.runs]
+    console.print(_forecast(config, running, took), markup=False)
+
+
+def _forecast(config: RunConfig, running: list[str], took: dict[str, Forecast]) -> str:
+    """The sums of what is to run, from earlier runs; people's time is not in them."""
+    known = [took[name] for name in running if name in took]
+    seconds, size = sum(one.seconds for one in known), sum(one.size_bytes for one in known)
+    parts = [f"{seconds:.0f} s", f"{size / 1e6:.0f} MB"]
+    if any(one.kwh is not None for one in known):
+        parts.append(f"{sum(one.kwh or 0.0 for one in known):.3g} kWh")
+    if any(one.money is not None for one in known):
+        money = sum(one.money or 0.0 for one in known)
+        parts.append(f"{money:.2f} {config.ledger.currency} for devices")
+    said = f"Forecast: {', '.join(parts[:-1])} and {parts[-1]}"
+    unknown = [name for name in running if name not in took]
+    unpriced = [name for name in running if name in took and took[name].kwh is None]
+    said += f"; no earlier run of {', '.join(unknown)} to go by" if unknown else ""
+    if unpriced and len(unpriced) < len(known):
+        said += f"; energy and money without {', '.join(unpriced)}, which no ledger has"
+    return said
 
 
 def _show_end(

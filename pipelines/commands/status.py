@@ -9,7 +9,7 @@ from rich.table import Table
 
 from pipelines.console import headline, make_console
 from pipelines.graph import STAGES
-from rlhf.tracking.run_folder import MARKER, StageFolder, owned
+from rlhf.tracking.run_folder import MARKER, StageFolder, owned, read_completion
 
 
 def run_folder(folder: Path) -> Path:
@@ -39,6 +39,8 @@ def _state(folder: StageFolder, name: str) -> tuple[str, ...]:
     current = folder.current()
     done = None if current is None else folder.completion(current.name)
     if done is None:
+        if current is not None and read_completion(current) is not None:
+            return ("redacted", "", "", "", "somebody withdrew what they had said")
         begun = any(folder.root.glob("*/config.json"))
         return ("cut short" if begun else "-", "", "", "", "")
     others = len(folder.completed()) - 1

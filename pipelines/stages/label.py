@@ -17,6 +17,7 @@ from rlhf.data.records import Ranking
 from rlhf.feedback.agreement import pair_agreement
 from rlhf.feedback.pairs import comparisons
 from rlhf.feedback.store import Store
+from rlhf.feedback.withdrawal import withdrawn_labelers
 
 # Not read by the crew: people have `min_rankings`, `store` stands for itself, and who is held out
 # of training ranks like everybody.
@@ -98,10 +99,13 @@ def _let_the_crew_work(work: Work, store: Store, name: str) -> None:
     members = work.config.label.crew
     campaign = store.campaign(name)
     wanted = store.progress(campaign).wanted
+    with store.database.reading() as db:
+        gone = withdrawn_labelers(db)
+    made = crew(members.careful, members.careless, members.hurried)
     label(
         store,
         campaign,
-        crew(members.careful, members.careless, members.hurried),
+        [one for one in made if one.id not in gone],
         preference_of(members.preference),
         seed=work.seed("label"),
         progress=lambda done: work.progress(done, wanted),

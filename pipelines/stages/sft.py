@@ -9,6 +9,7 @@ from pipelines.config import RunConfig
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json, content_id, tree_sha256
 from rlhf.data.jsonl import write_json
+from rlhf.data.records import Demonstration
 from rlhf.feedback.store import Store
 from rlhf.tracking.run_folder import outputs
 
@@ -27,16 +28,17 @@ def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:  # noqa: ARG001
     if config.model.path is not None and path.is_dir():
         state["model"] = tree_sha256(path, outputs(path))
     if config.sft.written:
-        state["written"] = content_id("written", _written(config))
+        texts = {prompt_id: one.text for prompt_id, one in _written(config).items()}
+        state["written"] = content_id("written", texts)
     return state
 
 
-def _written(config: RunConfig) -> dict[str, str]:
+def _written(config: RunConfig) -> dict[str, Demonstration]:
     """Prompt id -> the demonstration that people wrote for it; the last of several."""
     with Store(config.store) as store:
         name = writing_name(config)
         held = [campaign for campaign in store.campaigns() if campaign.name == name]
-        return {one.prompt_id: one.text for each in held for one in store.demonstrations(each)}
+        return {one.prompt_id: one for each in held for one in store.demonstrations(each)}
 
 
 def run(work: Work) -> Json:
@@ -51,8 +53,7 @@ def run(work: Work) -> Json:
 
     prompts = read_prompts_of(work.inputs["prompts"])
     if work.config.sft.written:
-        written = _written(work.config)
-        write_json(work.folder / "written.json", written)  # a snapshot of what was in the store
+        written = _snapshot(work)
         prompts = [
             replace(prompt, demonstration=written.get(prompt.id, prompt.demonstration))
             for prompt in prompts
@@ -75,6 +76,21 @@ def run(work: Work) -> Json:
         log=work.log,
         progress=work.progress,
     )
+
+
+def _snapshot(work: Work) -> dict[str, str]:
+    """Prompt id -> what people wrote for it, as it was in the store: `written.json`, and who wrote
+    it: `writers.json`.
+    """
+    held = _written(work.config)
+    written = {prompt_id: one.text for prompt_id, one in held.items()}
+    write_json(work.folder / "written.json", written)
+    rows = [
+        {"id": one.id, "labeler_id": one.labeler_id, "prompt_id": prompt_id}
+        for prompt_id, one in held.items()
+    ]
+    write_json(work.folder / "writers.json", rows)
+    return written
 
 
 def _adopt(work: Work) -> Json:

@@ -23,15 +23,14 @@ def read_jsonl(path: Path) -> Iterator[Json]:
 
 def numbered_jsonl(path: Path) -> Iterator[tuple[int, Json]]:
     """What `read_jsonl` reads, each with its line number, from 1."""
-    opened = (
-        gzip.open(path, "rt", encoding="utf-8")
-        if path.suffix == ".gz"
-        else path.open(encoding="utf-8")
-    )
+    # Decoded line by line: a byte that is no text costs its line and those after it, none before.
+    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
     number = 0
     try:
         with opened as lines:
-            for number, line in enumerate(lines, 1):
+            for raw in lines:
+                line = raw.decode("utf-8")
+                number += 1
                 if line.strip():
                     yield number, _object(path, number, line)
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:

@@ -21,6 +21,7 @@ from rlhf.feedback.schema import (
     drafts,
     flags,
     labelers,
+    responses,
     sessions,
     tallies,
     throttles,
@@ -40,6 +41,41 @@ class Withdrawn:
     answers: int
     drafts: int
     wiped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person said that the store still holds: the ids of their answers, and all that they
+    wrote (answers, reasons, notes, drafts).
+    """
+
+    ids: frozenset[str]
+    texts: frozenset[str]
+
+
+def said_by(db: Connection, labeler_id: str) -> Said | None:
+    """What to look for in copies of a person's answers; None for a labeler who is not there. A
+    text that is also the answer of a model is left out: those words are not theirs alone.
+    """
+    if db.execute(select(labelers.c.id).where(labelers.c.id == labeler_id)).first() is None:
+        return None
+    kept = and_(answers.c.labeler_id == labeler_id, answers.c.body.is_not(None))
+    bodies = db.execute(select(answers.c.id, answers.c.body).where(kept)).all()
+    texts = {row.body.get(name) or "" for row in bodies for name in ("rationale", "text")}
+    drafted = select(drafts.c.body).where(drafts.c.labeler_id == labeler_id)
+    for draft in db.execute(drafted).scalars():
+        texts |= {one for one in draft.values() if isinstance(one, str)}
+    texts |= set(db.execute(select(flags.c.note).where(flags.c.labeler_id == labeler_id)).scalars())
+    skipped = select(assignments.c.reason).where(assignments.c.labeler_id == labeler_id)
+    texts |= set(db.execute(skipped).scalars())
+    texts -= {body.get("text", "") for body in db.execute(select(responses.c.body)).scalars()}
+    return Said(frozenset(row.id for row in bodies), frozenset(text for text in texts if text))
+
+
+def withdrawn_labelers(db: Connection) -> set[str]:
+    """Those who have taken their consent back."""
+    gone = select(labelers.c.id).where(labelers.c.withdrawn_at.is_not(None))
+    return set(db.execute(gone).scalars())
 
 
 def withdraw(db: Connection, labeler_id: str, moment: float) -> Withdrawn:

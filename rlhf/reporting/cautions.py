@@ -301,6 +301,18 @@ def _damaged(run: RunRecord) -> Iterator[Caution]:
         yield Caution("A file of the run is damaged.", f"{fault}.")
 
 
+def _withdrawn(run: RunRecord) -> Iterator[Caution]:
+    redacted = [stage for stage in run.stages.values() if stage.done.redacted]
+    if redacted:
+        people = {name for stage in redacted for name in (stage.done.redacted or {})["labelers"]}
+        yield Caution(
+            "Somebody withdrew what they had said.",
+            f"It was taken out of {listed([stage.name for stage in redacted])} "
+            f"({count(len(people), 'labeler')}); the models of this page still learned from it, "
+            "and its figures count it. Give `rlhf run` again to make them without.",
+        )
+
+
 def _changed_code(run: RunRecord) -> Iterator[Caution]:
     codes = [stage.environment.get("code") or {} for stage in run.stages.values()]
     commits = sorted({code["commit"][:7] for code in codes if code.get("commit")})
@@ -331,6 +343,7 @@ CHECKS: tuple[Callable[[RunRecord], Iterator[Caution]], ...] = (
     _agreement,
     _few_prompts,
     _newer_stages,
+    _withdrawn,
     _damaged,
     _changed_code,
 )

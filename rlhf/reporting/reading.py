@@ -164,6 +164,8 @@ def _inputs(folder: Path) -> dict[str, str]:
 
 def _stage(name: str, folder: Path, faults: list[str]) -> StageRecord:
     done = Completion(**read_json(folder / "complete.json"))
+    if not (folder / METRICS).exists():
+        faults.append(f"{name}/{METRICS} is missing")
     rows = tuple(_readable(folder / METRICS, f"{name}/{METRICS}", _same, faults))
     environment = _json(folder / "environment.json")
     return StageRecord(name, folder, done, environment, _inputs(folder), rows)

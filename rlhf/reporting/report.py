@@ -20,6 +20,7 @@ from rlhf.reporting import formatting
 from rlhf.reporting.cautions import CHECKS, cautions_of
 from rlhf.reporting.certificate import certificate_of
 from rlhf.reporting.certificate_plots import learning_curve_plot, reliability_plot
+from rlhf.reporting.costs import costs_section
 from rlhf.reporting.frontier import frontier_plot
 from rlhf.reporting.generalisation import generalisation_of, generalisation_plot
 from rlhf.reporting.glance import glance
@@ -132,6 +133,7 @@ def _content(run: RunRecord, clean: Callable[[str], str]) -> dict[str, Any]:
         "probes": probes_of(run),
         "labeler_sentences": labeler_sentences(run),
         "labelers": labeler_rows(run.rankings),
+        "costs": costs_section(run),
         "reproduction": reproduction(run),
     }
 

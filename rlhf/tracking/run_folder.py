@@ -25,7 +25,9 @@ ABOUT_FOLDERS = {"checkpoints", "wandb"}
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the marker says: the hash of the outputs, the figures, and what it took."""
+    """What the marker says: the hash of the outputs, the figures, and what it took; `redacted`,
+    where what somebody said was taken out of the outputs since, for whom and when.
+    """
 
     fingerprint: str
     digest: str
@@ -33,9 +35,19 @@ class Completion:
     size_bytes: int
     finished_at: str
     result: Json
+    redacted: Json | None = None
 
     def to_json(self) -> Json:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        row = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if self.redacted is None:
+            del row["redacted"]
+        return row
+
+
+def read_completion(folder: Path) -> Completion | None:
+    """What the marker of one stage's folder says, redacted or not; None where there is none."""
+    marker = folder / MARKER
+    return Completion(**read_json(marker)) if marker.exists() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +61,11 @@ class StageFolder:
         return self.root / fingerprint
 
     def completion(self, fingerprint: str) -> Completion | None:
-        """What the stage completed for this fingerprint, or None."""
-        marker = self.at(fingerprint) / MARKER
-        return Completion(**read_json(marker)) if marker.exists() else None
+        """What the stage completed for this fingerprint, or None; what was redacted since has to be
+        done again.
+        """
+        done = read_completion(self.at(fingerprint))
+        return done if done is not None and done.redacted is None else None
 
     def newest(self, fingerprint: str) -> tuple[str, int]:
         """The last complete attempt at a fingerprint (`<fingerprint>`, `-2`, `-3`), and its number;
@@ -115,7 +129,7 @@ class StageFolder:
         return done
 
     def completed(self) -> list[Completion]:
-        """Every completed fingerprint, oldest first."""
+        """Every completed fingerprint, redacted ones too, oldest first."""
         found = [
             Completion(**read_json(marker))
             for marker in self.root.glob(f"*/{MARKER}")
