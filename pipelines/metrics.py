@@ -19,8 +19,19 @@ class MetricsLog:
         """Writes one line; `step`, where there is one, is the trainer's."""
         self._file.write(json.dumps(numbers) + "\n")
         step = numbers.get("step")
-        rest = {name: value for name, value in numbers.items() if name != "step"}
+        rest = {
+            mirrored_name(self._mirror.stage, name): value
+            for name, value in numbers.items()
+            if name != "step"
+        }
         self._mirror.log(rest, step if isinstance(step, int) else None)
 
     def close(self) -> None:
         self._file.close()
+
+
+def mirrored_name(stage: str, name: str) -> str:
+    """What W&B calls a number: `loss` of four stages would share one plot there, `sft/loss` has its
+    own. Names that have a group already (`objective/kl`) keep it.
+    """
+    return name if "/" in name else f"{stage}/{name}"

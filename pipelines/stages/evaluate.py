@@ -296,4 +296,5 @@ STAGE = Stage(
     settings,
     run,
     outside=outside,
+    kind="evaluation",
 )

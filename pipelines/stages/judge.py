@@ -68,5 +68,13 @@ def run(work: Work) -> Json:
 
 
 STAGE = Stage(
-    "judge", "Ask people", ("evaluate",), 1, settings, run, outside=outside, enabled=enabled
+    "judge",
+    "Ask people",
+    ("evaluate",),
+    1,
+    settings,
+    run,
+    outside=outside,
+    enabled=enabled,
+    kind="evaluation",
 )

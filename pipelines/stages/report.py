@@ -43,4 +43,5 @@ STAGE = Stage(
     1,
     settings,
     run,
+    kind="report",
 )

@@ -94,5 +94,5 @@ STAGE = Stage(
     settings,
     run,
     outside=outside,
-    kind="model",
+    kind="policy",
 )

@@ -15,6 +15,7 @@ from wandb_scripts import stage_folder, wandb_script
 from wandb_server import Fault, wandb_server
 
 from rlhf.data.identity import Json
+from rlhf.tracking.alerts import Alert
 from rlhf.tracking.mirror import Mirror, WandbSettings, open_mirror
 
 
@@ -143,7 +144,11 @@ def test_an_output_names_what_it_was_made_from(tmp_path: Path) -> None:
         recorded(stage_folder(tmp_path, "sft"), "policy", uses=["prompts"])
     )
 
-    assert (made.name, made.type, list(made.aliases)) == ("prompts", "dataset", ["latest", "f00"])
+    assert (made.name, made.type, list(made.aliases)) == (
+        "prompts",
+        "dataset",
+        ["latest", "round-0", "f00"],
+    )
     assert json.loads(made.metadata) == {"by": "[email]"}
     assert not made.use_after_commit
     assert used.use_after_commit
@@ -170,6 +175,49 @@ def test_the_listing_of_an_earlier_round_is_found_where_this_round_has_none(
         recorded(stage_folder(tmp_path, "dpo", "f11", 11), "dpo", uses=["sft"])
     )
     assert list(used.aliases) == ["f10"]
+
+
+def test_the_best_policy_of_a_run_is_marked_where_it_was_judged(tmp_path: Path) -> None:
+    for stage in ("dpo", "ppo"):
+        folder = stage_folder(tmp_path, stage)
+        (folder / "a.txt").write_text(stage)
+        recorded(folder, stage)
+    evaluated, judged = (stage_folder(tmp_path, stage) for stage in ("evaluate", "judge"))
+    marks = {}
+    for folder, uses, best in ((evaluated, ["dpo", "ppo"], "ppo"), (judged, [], "dpo")):
+        mirror = opened(folder)
+        mirror.output(folder.parent.name, "evaluation", folder, uses=uses, best=best, metadata={})
+        mirror.finish({})
+        (log,) = reader.logs(folder)
+        marks[folder.parent.name] = [
+            (a.name, list(a.aliases)) for a in reader.artifacts(log) if a.use_after_commit
+        ]
+    assert marks == {
+        "evaluate": [("dpo", ["f00"]), ("ppo", ["f00", "best"])],
+        "judge": [("dpo", ["f00", "best"])],
+    }
+
+
+def test_an_alert_is_given_once_though_the_stage_is_started_again(tmp_path: Path) -> None:
+    folder = stage_folder(tmp_path, "ppo")
+    said = (
+        "It repeats itself: 0.1 to 0.3.",
+        "It repeats itself: 0.10 to -4.",
+        "It asks ann@example.org.",
+    )
+    for _ in range(2):
+        mirror = opened(folder)
+        for text in said:
+            mirror.alert(Alert("ppo: alarm", text))
+        mirror.alert(Alert("ppo: " + 80 * "x", "", "ERROR"))
+        mirror.finish({})
+    first, again = (reader.alerts(log) for log in reader.logs(folder))
+    assert [(a.title, a.text, a.level) for a in first] == [
+        ("ppo: alarm", "It repeats itself: 0.1 to 0.3.", "WARN"),
+        ("ppo: alarm", "It asks [email].", "WARN"),
+        ("ppo: " + 58 * "x", "", "ERROR"),
+    ]
+    assert again == []
 
 
 @pytest.mark.parametrize("upload_models", [False, True])
@@ -256,6 +304,8 @@ for step in range(5):
 mirror.table("samples", [{"text": "ann@example.org"}], step=5)
 (folder / "rows.txt").write_text("rows")
 mirror.output("rows", "dataset", folder, metadata={})
+mirror.alert(Alert("sft: alarm", "Write to ann@example.org."))
+mirror.alert(Alert("sft: alarm", "Two of one title."))
 mirror.finish({"x": 1})
 """
 
@@ -277,6 +327,10 @@ def test_with_an_account_everything_arrives_as_it_happens(tmp_path: Path) -> Non
         ((run, rows),) = server.history.items()
         assert [row.get("loss") for row in rows[:5]] == [0.0, 1.0, 2.0, 3.0, 4.0]
         assert server.finished == {run: 0}
+        assert [(alert["runName"], alert["text"]) for alert in server.alerts] == [
+            (run, "Write to [email]."),
+            (run, "Two of one title."),
+        ]
         assert {a["artifactCollectionName"]: a["state"] for a in server.artifacts} == {
             f"run-{run}-samples": "COMMITTED",
             f"run-{run}-samples_every_step": "COMMITTED",
@@ -321,6 +375,54 @@ def test_an_outage_in_the_middle_holds_no_stage_up(tmp_path: Path) -> None:
     assert not kept.with_suffix(".wandb.synced").exists()
     (later,) = reader.logs(tmp_path / "round-0/dpo/f00")
     assert later.parent.name.startswith("offline-run-")
+
+
+STEPS = """
+def steps(first, last):
+    slowest = 0.0
+    for step in range(first, last):
+        began = time.perf_counter()
+        mirror.log({"loss": float(step)}, step=step)
+        if step % 20 == 5:
+            mirror.table("samples", [{"text": f"at {step}"}], step=step)
+        slowest = max(slowest, time.perf_counter() - began)
+    return slowest
+import time
+# A server that comes back is asked again within moments, not minutes.
+wandb_run.QUIET["x_file_stream_retry_wait_min_seconds"] = 1.0
+wandb_run.QUIET["x_file_stream_retry_wait_max_seconds"] = 1.0
+wandb_run.QUIET["x_graphql_retry_wait_max_seconds"] = 1.0
+wandb_run.QUIET["x_file_stream_timeout_seconds"] = 1.0
+wandb_run.QUIET["x_graphql_timeout_seconds"] = 1.0
+"""
+
+
+@pytest.mark.parametrize("fault", ["hang", pytest.param("500", marks=pytest.mark.slow)])
+def test_after_an_outage_in_the_middle_the_mirror_catches_up(tmp_path: Path, fault: Fault) -> None:
+    code = (
+        STEPS
+        + f"""
+mirror = opened("sft")
+steps(0, 10)
+time.sleep(1)
+break_server("{fault}")
+slowest = steps(10, 60)
+time.sleep(1)
+break_server("none")
+slowest = max(slowest, steps(60, 70))
+mirror.finish({{"x": 1}})
+print(slowest)
+"""
+    )
+    with wandb_server() as server:
+        ran = wandb_script(server, tmp_path, code)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        ((run, rows),) = server.history.items()
+        assert [row["loss"] for row in rows if "loss" in row] == list(map(float, range(70)))
+        assert server.finished == {run: 0}
+    assert float(ran.stdout) < 0.5  # a step never waits for the server
+    (log,) = reader.logs(tmp_path / "round-0/sft/f00")
+    assert log.with_suffix(".wandb.synced").exists()
 
 
 def test_a_service_that_dies_ends_no_stage_and_the_next_is_mirrored(tmp_path: Path) -> None:

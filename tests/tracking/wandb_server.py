@@ -24,6 +24,7 @@ class WandbServer:
         self.history: dict[str, list[Json]] = {}
         self.finished: dict[str, int] = {}
         self.artifacts: list[Json] = []
+        self.alerts: list[Json] = []
         self.used: list[tuple[str, str]] = []
         self.files: dict[str, bytes] = {}
         self.released = threading.Event()
@@ -119,6 +120,10 @@ class WandbServer:
         made = {"runID": asked["run"], "uploadHeaders": [], "files": files}
         return {"createRunFiles": made}
 
+    def _NotifyScriptableRunAlert(self, asked: Json) -> Json:
+        self.alerts.append(asked)
+        return {"notifyScriptableRunAlert": {"success": True}}
+
     def _UseArtifact(self, asked: Json) -> Json:
         wanted = asked["input"]
         self.used.append((wanted["runName"], wanted["artifactID"]))
@@ -180,7 +185,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.startswith("/break/"):
-            self.state.fault = cast("Fault", self.path.removeprefix("/break/"))
+            fault = self.path.removeprefix("/break/")
+            self.state.fault = None if fault == "none" else cast("Fault", fault)
+            self.state.released.set()
+            self.state.released = threading.Event()
         self._send(200, {})
 
     def _send(self, code: int, value: Json) -> None:
