@@ -14,6 +14,7 @@ import typer
 from pipelines.faults import ExitCode, guarded
 from pipelines.reward_cli import reward_app
 from pipelines.store_cli import store_app
+from pipelines.wandb_cli import wandb_app
 
 app = typer.Typer(
     help="From people's rankings to an aligned policy: one loop, resumable, with its evidence.",
@@ -26,7 +27,7 @@ config_app = typer.Typer(help="About config files.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(reward_app, name="reward")
 app.add_typer(store_app, name="store")
-app.add_typer(reward_app, name="reward")
+app.add_typer(wandb_app, name="wandb")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The run's YAML file.")]
 Overrides = Annotated[

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from rlhf.data.identity import Json
-from rlhf.tracking.mirror import Mirror
+from rlhf.tracking.mirror import Mirror, mirrored_name
 from rlhf.tracking.run_folder import METRICS
 
 
@@ -28,10 +28,3 @@ class MetricsLog:
 
     def close(self) -> None:
         self._file.close()
-
-
-def mirrored_name(stage: str, name: str) -> str:
-    """What W&B calls a number: `loss` of four stages would share one plot there, `sft/loss` has its
-    own. Names that have a group already (`objective/kl`) keep it.
-    """
-    return name if "/" in name else f"{stage}/{name}"

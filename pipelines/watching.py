@@ -20,6 +20,7 @@ def watched(work: Work, checkpoints: str) -> Callable[[Json], None]:
     the n-th evaluation.
     """
     history: list[Json] = []
+    shown: dict[int, list[Json]] = {}  # the last step has two: before its update, and at the end
 
     def log(numbers: Json) -> None:
         work.log(numbers)
@@ -32,7 +33,9 @@ def watched(work: Work, checkpoints: str) -> Callable[[Json], None]:
         rows = _of_evaluation(work.folder / checkpoints / SAMPLES, len(history))
         history.append({"episode": rows[0]["episode"] if rows else numbers["step"], **seen})
         if rows:
-            work.table("samples", rows, numbers["step"])
+            together = shown.setdefault(numbers["step"], [])
+            together += rows
+            work.table("samples", together, numbers["step"])
         if len(history) > 1:
             for alert in alarms_of(work.folder.parent.name, alarms(history)):
                 work.alert(alert)

@@ -23,7 +23,7 @@ from rlhf.tracking.alerts import MAX_TITLE, Alert
 from rlhf.tracking.outputs import as_artifact, plain_name, record_output, scrubbed, upstream
 from rlhf.tracking.wandb_run import WandbSettings, end_run, first_line, publish, start_run
 
-__all__ = ["Mirror", "WandbSettings", "open_mirror"]
+__all__ = ["Mirror", "WandbSettings", "mirrored_name", "open_mirror"]
 
 EVERY_STEP = "_every_step"
 BEST = "best"
@@ -214,6 +214,13 @@ def open_mirror(
     except Exception as error:  # noqa: BLE001 - no fault of a mirror may end a stage
         mirror._warn("start", error)
     return mirror
+
+
+def mirrored_name(stage: str, name: str) -> str:
+    """What W&B calls a number: `loss` of four stages would share one plot there, `sft/loss` has its
+    own. Names that have a group already (`objective/kl`) keep it.
+    """
+    return name if "/" in name else f"{stage}/{name}"
 
 
 @contextmanager

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from pipelines.config import RunConfig
-from pipelines.metrics import mirrored_name
 from pipelines.stage import Work
 from pipelines.watching import watched
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_jsonl
 from rlhf.tracking.alerts import Alert
+from rlhf.tracking.mirror import mirrored_name
 
 FIGURES = {
     "held_out/reward": 0.5,
@@ -34,17 +34,24 @@ def test_every_evaluation_is_a_table_at_its_step_and_alarms_are_alerts(tmp_path:
         alerts.append,
     )
     log = watched(work, "checkpoints")
-    samples = [{"episode": episode, "score": score} for episode in (0, 64) for score in (1.0, 2.0)]
+    samples = [
+        {"episode": episode, "score": score} for episode in (0, 64, 96) for score in (1.0, 2.0)
+    ]
     write_jsonl(folder / "checkpoints" / "samples.jsonl", samples[:2])
     log({"step": 0, **FIGURES})
     log({"step": 1, "loss": 0.5})
     write_jsonl(folder / "checkpoints" / "samples.jsonl", samples)
     log({"step": 8, "loss": 0.4, **FIGURES, "held_out/tokens": 31.0})
+    log({"step": 8, **FIGURES})
     # Without samples (a checkpoint that somebody moved away) figures and alarms go on.
     log({"step": 16, **FIGURES})
 
-    assert [row["step"] for row in rows] == [0, 1, 8, 16]
-    assert tables == [("samples", samples[:2], 0), ("samples", samples[2:], 8)]
+    assert [row["step"] for row in rows] == [0, 1, 8, 8, 16]
+    assert tables == [
+        ("samples", samples[:2], 0),
+        ("samples", samples[2:4], 8),
+        ("samples", samples[2:], 8),
+    ]
     assert alerts == [
         Alert(
             "ppo: alarm",

@@ -4,6 +4,7 @@ What arrives is kept in plain dictionaries. `fault` makes it answer 500 or not a
 """
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ class WandbServer:
         self.finished: dict[str, int] = {}
         self.artifacts: list[Json] = []
         self.alerts: list[Json] = []
+        self.views: dict[str, Json] = {}
         self.used: list[tuple[str, str]] = []
         self.files: dict[str, bytes] = {}
         self.released = threading.Event()
@@ -77,6 +79,9 @@ class WandbServer:
         viewer = {"id": "u", "entity": "team", "username": "user", "email": "", "flags": "{}"}
         return {"viewer": {**viewer, "teams": {"edges": []}}}
 
+    def _GetDefaultEntity(self, asked: Json) -> Json:
+        return {"viewer": {"id": "u", "entity": "team"}}
+
     def _CreateArtifact(self, asked: Json) -> Json:
         wanted = asked["input"]
         same = ("artifactCollectionName", "digest")
@@ -124,6 +129,10 @@ class WandbServer:
         self.alerts.append(asked)
         return {"notifyScriptableRunAlert": {"success": True}}
 
+    def _UpsertView2(self, asked: Json) -> Json:
+        self.views[asked["name"]] = asked
+        return {"upsertView": {"view": {"id": "v", "name": asked["name"]}, "inserted": True}}
+
     def _UseArtifact(self, asked: Json) -> Json:
         wanted = asked["input"]
         self.used.append((wanted["runName"], wanted["artifactID"]))
@@ -163,7 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(500, {"error": "out of order"})
         if self.path.endswith("/graphql"):
             asked = json.loads(body)
-            answer = self.state.answer(asked["operationName"], asked.get("variables") or {})
+            named = re.match(r"\s*(?:query|mutation)\s+(\w+)", asked["query"])
+            operation = asked.get("operationName") or (named[1] if named else "")
+            answer = self.state.answer(operation, asked.get("variables") or {})
             return self._send(200, {"data": answer})
         if self.path.endswith("/file_stream"):
             self._stream(self.path.split("/")[-2], json.loads(body))
