@@ -1,5 +1,6 @@
 """The mirror, read back from the files that W&B really wrote, and from a server that breaks."""
 
+import gzip
 import json
 import logging
 import subprocess
@@ -14,6 +15,7 @@ import wandb_reader as reader
 from wandb_scripts import stage_folder, wandb_script
 from wandb_server import Fault, wandb_server
 
+from pipelines.metrics import MetricsLog
 from rlhf.data.identity import Json
 from rlhf.tracking.alerts import Alert
 from rlhf.tracking.mirror import Mirror, WandbSettings, open_mirror
@@ -292,6 +294,26 @@ def test_a_folder_that_cannot_be_written_ends_no_stage(
     assert "incomplete from its start on" in warning
 
 
+def test_a_logged_step_costs_a_fraction_of_a_millisecond(tmp_path: Path) -> None:
+    """40 figures, to `metrics.jsonl` and to W&B: CPU time, which other processes do not lengthen.
+
+    Measured: 0.4 ms, and 0.3 ms in W&B's process beside it. The quickstart's PPO step takes 1.4 s.
+    """
+    folder = stage_folder(tmp_path, "ppo")
+    mirror = opened(folder)
+    rows = MetricsLog(folder, mirror)
+    figures = {f"group/number_{n}": n / 7 for n in range(40)}
+    began = time.process_time()
+    for step in range(300):
+        rows.append({"step": step, **figures})
+    took = time.process_time() - began
+    rows.close()
+    mirror.finish({})
+    (log,) = reader.logs(folder)
+    assert len(reader.history(log)) == 300
+    assert took / 300 < 0.003
+
+
 def test_wandb_is_imported_when_a_mirror_opens_and_not_before() -> None:
     code = "import sys, rlhf.tracking.mirror; print({'wandb', 'torch'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -339,6 +361,53 @@ def test_with_an_account_everything_arrives_as_it_happens(tmp_path: Path) -> Non
         assert not any(b"ann@example.org" in sent for sent in server.files.values())
     (log,) = reader.logs(tmp_path / "round-0/sft/f00")
     assert log.with_suffix(".wandb.synced").exists()
+
+
+PERSONAL = {
+    "mail": "ann@example.org",
+    "phone": "+44 20 7946 0958",
+    "card": "4111 1111 1111 1111",
+    "iban": "GB82 WEST 1234 5698 7654 32",
+    "address": "203.0.113.77",
+    "secret": "hf_" + 30 * "A",
+}
+
+
+def test_nothing_personal_leaves_the_machine_by_any_way(tmp_path: Path) -> None:
+    """Config, tables, summary, metadata, files of every kind, alerts: read off the wire."""
+    code = f"""
+import gzip, json
+personal = {PERSONAL!r}
+said = " and ".join(personal.values())
+folder = Path(sys.argv[1]) / "round-0" / "sft" / "f00"
+folder.mkdir(parents=True)
+mirror = open_mirror(
+    WandbSettings(), folder=folder, run="quick", stage="sft", fingerprint="f00",
+    config={{"deep": [{{"note": said, said: 1}}]}},
+)
+mirror.table("samples", [{{"text": said, "turns": [{{"content": said}}], "who": personal}}], step=1)
+mirror.alert(Alert("sft: " + personal["mail"], said))
+(folder / "a.jsonl").write_text(json.dumps({{"text": said, "by": {{said: 1}}}}) + "\\n")
+rows = json.dumps({{"turns": [said]}}) + "\\n"
+(folder / "b.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
+(folder / "c.json").write_text(json.dumps({{"nested": [said]}}))
+(folder / "d.html").write_text("<p>" + said + "</p>")
+(folder / "e.bin.unknown").write_bytes(said.encode())
+mirror.output("sft", "policy", folder, metadata={{"guidelines": said}})
+mirror.finish({{"said": said, "list": [said]}})
+"""
+    with wandb_server() as server:
+        ran = wandb_script(server, tmp_path, code)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        marks = b"[email] and [phone] and [card] and [iban] and [ip] and [secret]"
+        assert sum(marks in body for body in server.sent) >= 4
+        assert len(server.files) >= 5
+        for body in server.sent:
+            path, _, rest = body.partition(b"\n")
+            text = gzip.decompress(rest) if rest[:2] == b"\x1f\x8b" else body
+            for kind, value in PERSONAL.items():
+                assert value.encode() not in text, (kind, path)
+                assert value.encode() not in body, (kind, path)
 
 
 @pytest.mark.parametrize("fault", ["500", "hang"])

@@ -21,6 +21,7 @@ class WandbServer:
     def __init__(self, fault: Fault | None = None) -> None:
         self.fault = fault
         self.requests = 0
+        self.sent: list[bytes] = []
         self.runs: dict[str, Json] = {}
         self.history: dict[str, list[Json]] = {}
         self.finished: dict[str, int] = {}
@@ -166,6 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.state.requests += 1
+        self.state.sent.append(body)
         if self.state.fault == "hang":
             self.state.released.wait(60)
         if self.state.fault:
@@ -192,6 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.state.files[self.path] = body
+        self.state.sent.append(self.path.encode() + b"\n" + body)
         self._send(200, {})
 
     def do_GET(self) -> None:
