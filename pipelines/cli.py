@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from pipelines.faults import ExitCode, guarded
+from pipelines.publishing_cli import card, push, runs
 from pipelines.reward_cli import reward_app
 from pipelines.store_cli import store_app
 from pipelines.wandb_cli import wandb_app
@@ -223,6 +224,10 @@ def config_show(config: ConfigFile, overrides: Overrides = None) -> None:
 
     loaded = load_config(config, overrides or [])
     typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+for command in (card, push, runs):
+    app.command()(command)
 
 
 def main() -> None:

@@ -280,6 +280,15 @@ class EvaluateConfig(Section):
     guidelines: str = "Which answer would you rather have got? Say so, or that they are alike."
 
 
+class CardConfig(Section):
+    """What only people can say of what a run makes, for its cards; nothing depends on it."""
+
+    license: str | None = None
+    language: tuple[str, ...] = ()
+    intended_use: str | None = None
+    limits: str | None = None
+
+
 class RunConfig(Section):
     """A run, whole. `labelers` says whose rankings are used, `threads` how many CPU threads a
     tensor operation may use (small models on a busy machine do best with one).
@@ -304,6 +313,7 @@ class RunConfig(Section):
     rejection: RejectionSection = RejectionSection()
     evaluate: EvaluateConfig = EvaluateConfig()
     wandb: WandbSettings = WandbSettings()
+    card: CardConfig = CardConfig()
 
     @property
     def folder(self) -> Path:
