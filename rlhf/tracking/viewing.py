@@ -52,15 +52,17 @@ def logged_runs(folder: Path, stage: str | None = None) -> list[LoggedRun]:
 
 
 def link_runs(runs: Sequence[LoggedRun], into: Path) -> Path:
-    """A folder as W&B makes it, with a link to each log, for its viewer, which sorts by name: the
-    names say the order and the stage, and which run and round where there are several.
+    """A folder as W&B makes it, `run-<when>-<id>/run-<id>.wandb`, with links to the logs, for its
+    viewer, which shows no other name than the id: here the stage, and the run and the round where
+    there are several.
     """
     several = len({one.run for one in runs}) > 1
     rounds = len({one.round for one in runs}) > 1
-    for number, one in enumerate(runs, 1):
+    for one in runs:
         words = [one.run] if several else []
         words += [one.round.replace("round-", "r")] if rounds else []
-        place = into / f"run-{number:02}-{'.'.join([*words, one.stage])}"
-        place.mkdir(parents=True)
-        (place / one.log.name).symlink_to(one.log)
+        name = ".".join([one.stage, *words])
+        place = into / f"run-{one.started_at}-{name}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"run-{name}.wandb").symlink_to(one.log)
     return into
