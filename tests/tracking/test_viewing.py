@@ -71,9 +71,9 @@ def test_without_a_terminal_there_is_a_list(
     assert "2026-01-01 10:30 │ complete" in said
     assert "2026-01-01 11:00 │ cut short" in said
     assert "`wandb leet LOG`" in said
-    with pytest.raises(ValueError, match="no W&B run of the dpo stage in .*wandb.enabled"):
+    with pytest.raises(ValueError, match=r"no W&B run of the dpo stage in .*wandb.enabled"):
         runs_command(quick, stage="dpo", listed=False)
-    with pytest.raises(ValueError, match="no run at .*nowhere"):
+    with pytest.raises(ValueError, match=r"no run at .*nowhere"):
         runs_command(tmp_path / "nowhere", stage=None, listed=True)
 
 
