@@ -12,8 +12,10 @@ from typing import Annotated
 import typer
 
 from pipelines.faults import ExitCode, guarded
+from pipelines.publishing_cli import card, push, runs
 from pipelines.reward_cli import reward_app
 from pipelines.store_cli import store_app
+from pipelines.wandb_cli import wandb_app
 
 app = typer.Typer(
     help="From people's rankings to an aligned policy: one loop, resumable, with its evidence.",
@@ -26,6 +28,7 @@ config_app = typer.Typer(help="About config files.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(reward_app, name="reward")
 app.add_typer(store_app, name="store")
+app.add_typer(wandb_app, name="wandb")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The run's YAML file.")]
 Overrides = Annotated[
@@ -350,6 +353,10 @@ def config_show(config: ConfigFile, overrides: Overrides = None) -> None:
 
     loaded = load_config(config, overrides or [])
     typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+for command in (card, push, runs):
+    app.command()(command)
 
 
 def main() -> None:

@@ -334,6 +334,15 @@ class ProbeConfig(Section):
         return self
 
 
+class CardConfig(Section):
+    """What only people can say of what a run makes, for its cards; nothing depends on it."""
+
+    license: str | None = None
+    language: tuple[str, ...] = ()
+    intended_use: str | None = None
+    limits: str | None = None
+
+
 class RunConfig(Section):
     """A run, whole. `labelers` says whose rankings are used, `threads` how many CPU threads a
     tensor operation may use (small models on a busy machine do best with one).
@@ -360,6 +369,7 @@ class RunConfig(Section):
     probe: ProbeConfig = ProbeConfig()
     wandb: WandbSettings = WandbSettings()
     ledger: LedgerSettings = LedgerSettings()
+    card: CardConfig = CardConfig()
 
     @property
     def folder(self) -> Path:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from rlhf.data.identity import Json
-from rlhf.tracking.mirror import Mirror
+from rlhf.tracking.mirror import Mirror, mirrored_name
 from rlhf.tracking.run_folder import METRICS
 
 
@@ -19,7 +19,11 @@ class MetricsLog:
         """Writes one line; `step`, where there is one, is the trainer's."""
         self._file.write(json.dumps(numbers) + "\n")
         step = numbers.get("step")
-        rest = {name: value for name, value in numbers.items() if name != "step"}
+        rest = {
+            mirrored_name(self._mirror.stage, name): value
+            for name, value in numbers.items()
+            if name != "step"
+        }
         self._mirror.log(rest, step if isinstance(step, int) else None)
 
     def close(self) -> None:

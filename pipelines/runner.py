@@ -18,6 +18,7 @@ from pipelines.stage import Stage, UnfitRewardError, WaitingForPeopleError, Work
 from pipelines.summary import write_summary
 from rlhf.data.identity import Json, canonical, content_id
 from rlhf.data.jsonl import read_json, write_json
+from rlhf.tracking.alerts import alerts_of, failure
 from rlhf.tracking.environment import environment
 from rlhf.tracking.ledger import booked
 from rlhf.tracking.mirror import Mirror, open_mirror
@@ -182,10 +183,14 @@ class Run:
                     log.append,
                     lambda now, total: self.observer.progressed(stage, now, total),
                     mirror.table,
+                    mirror.alert,
                 )
             )
-        except BaseException:
+        except BaseException as error:
             log.close()
+            if isinstance(error, Exception):
+                waits = isinstance(error, WaitingForPeopleError)
+                mirror.alert(failure(stage.name, error, waits=waits))
             mirror.finish({}, exit_code=1)
             raise
         log.close()
@@ -293,5 +298,8 @@ def _changed(before: Json, now: Json, at: str = "") -> list[str]:
 def _mirror_result(
     mirror: Mirror, stage: Stage, path: Path, inputs: dict[str, Path], result: Json
 ) -> None:
-    mirror.output(stage.name, stage.kind, path, uses=list(inputs), metadata=result)
+    for alert in alerts_of(stage.name, result):
+        mirror.alert(alert)
+    best = result.get("best")
+    mirror.output(stage.name, stage.kind, path, uses=list(inputs), best=best, metadata=result)
     mirror.finish(result)

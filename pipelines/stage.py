@@ -8,6 +8,7 @@ from typing import Protocol
 from pipelines.artifacts import model_of
 from pipelines.config import RunConfig
 from rlhf.data.identity import Json, seed_from
+from rlhf.tracking.alerts import Alert
 
 
 class WaitingForPeopleError(Exception):
@@ -19,9 +20,9 @@ class UnfitRewardError(Exception):
 
 
 class Table(Protocol):
-    """Takes named rows for whoever reviews the run."""
+    """Takes named rows for whoever reviews the run; without a step, at the next one."""
 
-    def __call__(self, name: str, rows: Sequence[Json]) -> None: ...
+    def __call__(self, name: str, rows: Sequence[Json], step: int | None = None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Work:
     log: Callable[[Json], None]
     progress: Callable[[int, int], None]
     table: Table
+    alert: Callable[[Alert], None] = lambda _: None
 
     def seed(self, *parts: object) -> int:
         """A 31-bit seed of this run for one purpose."""

@@ -101,4 +101,5 @@ STAGE = Stage(
     run,
     outside=outside,
     enabled=lambda config: config.certify.enabled,
+    kind="certificate",
 )

@@ -97,5 +97,5 @@ STAGE = Stage(
     settings,
     run,
     enabled=lambda config: config.dpo.enabled,
-    kind="model",
+    kind="policy",
 )

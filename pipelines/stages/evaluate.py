@@ -210,4 +210,5 @@ STAGE = Stage(
     settings,
     run,
     outside=outside,
+    kind="evaluation",
 )

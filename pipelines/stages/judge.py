@@ -118,5 +118,13 @@ def _at_equal_length(
 
 
 STAGE = Stage(
-    "judge", "Ask people", ("evaluate",), 2, settings, run, outside=outside, enabled=enabled
+    "judge",
+    "Ask people",
+    ("evaluate",),
+    2,
+    settings,
+    run,
+    outside=outside,
+    enabled=enabled,
+    kind="evaluation",
 )

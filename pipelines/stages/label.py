@@ -113,5 +113,12 @@ def _let_the_crew_work(work: Work, store: Store, name: str) -> None:
 
 
 STAGE = Stage(
-    "label", "Rank the responses", ("prompts", "sample"), 1, settings, run, outside=outside
+    "label",
+    "Rank the responses",
+    ("prompts", "sample"),
+    1,
+    settings,
+    run,
+    outside=outside,
+    kind="rankings",
 )

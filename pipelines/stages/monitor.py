@@ -74,5 +74,5 @@ STAGE = Stage(
     settings,
     run,
     enabled=lambda config: config.ppo.enabled and config.ppo.monitor,
-    kind="model",
+    kind="reward-model",
 )

@@ -6,6 +6,7 @@ from pipelines.artifacts import model_of, read_prompts_of
 from pipelines.config import RunConfig
 from pipelines.fitness import fitness_for_rl
 from pipelines.stage import Stage, Work
+from pipelines.watching import watched
 from rlhf.data.identity import Json
 
 # Where TRL's defaults are not what decides whether it works: the policy is judged at temperature 1,
@@ -38,7 +39,7 @@ def run(work: Work) -> Json:
     fitness = fitness_for_rl(work)
     from rlhf.models.conversation import fit_prompt, prompt_ids
     from rlhf.models.loading import load_tokenizer
-    from rlhf.models.training import trainer_settings
+    from rlhf.models.training import CHECKPOINTS, trainer_settings
     from rlhf.policy.ppo_config import PPOConfig
     from rlhf.policy.ppo_training import train_ppo
     from rlhf.policy.rewards import reward_function
@@ -66,7 +67,7 @@ def run(work: Work) -> Json:
         arguments,
         dtype=model.dtype,
         lora=model.lora,
-        log=work.log,
+        log=watched(work, CHECKPOINTS),
         progress=work.progress,
         memory=ppo.memory,
         function=None if ppo.reward is None else reward_function(ppo.reward),
@@ -74,8 +75,6 @@ def run(work: Work) -> Json:
         held_out=prompts.get("validation", [])[: ppo.held_out_prompts],
         monitor=model_of(work.inputs["monitor"]) if "monitor" in work.inputs else None,
     )
-    if watch.samples:
-        work.table("samples", watch.samples)
     found = {k: v for k, v in last.items() if k.startswith(("objective/", "val/"))}
     return {**found, "held_out": watch.best, "alarms": watch.alarms(), **fitness}
 
@@ -88,5 +87,5 @@ STAGE = Stage(
     settings,
     run,
     enabled=lambda config: config.ppo.enabled,
-    kind="model",
+    kind="policy",
 )

@@ -98,4 +98,12 @@ def _weigh(
     return write_labelers(work.folder, by, weights, found, held_out)
 
 
-STAGE = Stage("preferences", "Derive preferences", ("prompts", "sample", "label"), 2, settings, run)
+STAGE = Stage(
+    "preferences",
+    "Derive preferences",
+    ("prompts", "sample", "label"),
+    2,
+    settings,
+    run,
+    kind="preferences",
+)

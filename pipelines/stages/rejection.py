@@ -106,5 +106,5 @@ STAGE = Stage(
     settings,
     run,
     enabled=lambda config: config.rejection.enabled,
-    kind="model",
+    kind="policy",
 )

@@ -44,4 +44,5 @@ STAGE = Stage(
     2,
     settings,
     run,
+    kind="report",
 )

@@ -163,5 +163,11 @@ def _measured(work: Work, data: "Data", scorer: "Scorer") -> Json:
 
 
 STAGE = Stage(
-    "reward", "Train the reward model", ("sft", "preferences"), 3, settings, run, kind="model"
+    "reward",
+    "Train the reward model",
+    ("sft", "preferences"),
+    3,
+    settings,
+    run,
+    kind="reward-model",
 )

@@ -68,5 +68,5 @@ STAGE = Stage(
     settings,
     run,
     enabled=lambda config: config.rloo.enabled,
-    kind="model",
+    kind="policy",
 )

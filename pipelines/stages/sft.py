@@ -110,5 +110,5 @@ STAGE = Stage(
     settings,
     run,
     outside=outside,
-    kind="model",
+    kind="policy",
 )

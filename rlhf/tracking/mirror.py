@@ -8,8 +8,10 @@ import of `wandb` waits for the first mirror that is opened.
 import logging
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,17 @@ from typing import Any
 from rlhf.data.identity import Json, content_id
 from rlhf.data.jsonl import read_jsonl, write_jsonl
 from rlhf.data.privacy import scrub
+from rlhf.tracking.alerts import MAX_TITLE, Alert
 from rlhf.tracking.outputs import as_artifact, plain_name, record_output, scrubbed, upstream
 from rlhf.tracking.wandb_run import WandbSettings, end_run, first_line, publish, start_run
 
-__all__ = ["Mirror", "WandbSettings", "open_mirror"]
+__all__ = ["Mirror", "WandbSettings", "mirrored_name", "open_mirror"]
 
 EVERY_STEP = "_every_step"
+BEST = "best"
+# Of two alerts with one title W&B drops the second that comes within this; what was said before is
+# known here.
+ALERT_PAUSE = timedelta(milliseconds=1)
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +55,28 @@ class Mirror:
         """
         self._safely(f"table {name!r}", lambda: self._table(name, rows, step))
 
+    def alert(self, alert: Alert) -> None:
+        """Tells those who watch the project, once: the same with other numbers is the same, also
+        where the stage was started again.
+        """
+        self._safely(f"alert {alert.title!r}", lambda: self._alert(alert))
+
     def output(
-        self, name: str, kind: str, folder: Path, *, uses: Sequence[str] = (), metadata: Json
+        self,
+        name: str,
+        kind: str,
+        folder: Path,
+        *,
+        uses: Sequence[str] = (),
+        best: str | None = None,
+        metadata: Json,
     ) -> None:
-        """Records what the stage made as an artifact, and which artifacts it was made from."""
-        self._safely(f"output {name!r}", lambda: self._output(name, kind, folder, uses, metadata))
+        """Records what the stage made as an artifact, and which artifacts it was made from; `best`
+        is another stage's artifact that this one found to be the best of its run.
+        """
+        self._safely(
+            f"output {name!r}", lambda: self._output(name, kind, folder, uses, best, metadata)
+        )
 
     def finish(self, summary: Json, exit_code: int = 0) -> None:
         """Ends the mirror; what follows is not mirrored."""
@@ -101,8 +125,23 @@ class Mirror:
     def _kept(self, name: str) -> Path:
         return self.folder / "wandb" / "tables" / f"{plain_name(name)}.jsonl"
 
+    def _alert(self, alert: Alert) -> None:
+        kept = self.folder / "wandb" / "alerts.jsonl"
+        title, text = scrub(alert.title), scrub(alert.text)
+        given = list(read_jsonl(kept)) if kept.exists() else []
+        if any(_same_but_for_numbers(row, title, text) for row in given):
+            return
+        write_jsonl(kept, [*given, {"title": title, "text": text, "level": alert.level}])
+        self.run.alert(title[:MAX_TITLE], text, alert.level, ALERT_PAUSE)
+
     def _output(
-        self, name: str, kind: str, folder: Path, uses: Sequence[str], metadata: Json
+        self,
+        name: str,
+        kind: str,
+        folder: Path,
+        uses: Sequence[str],
+        best: str | None,
+        metadata: Json,
     ) -> None:
         listed = record_output(
             self.folder,
@@ -113,12 +152,13 @@ class Mirror:
             metadata=metadata,
             upload_models=self.settings.upload_models,
         )
-        for used in uses:
+        for used in dict.fromkeys([*uses, *([best] if best else [])]):
             source = upstream(self.folder.resolve().parents[1], used)
             if source is not None:
-                version = source.parents[2].name
-                publish(self.run, as_artifact(source), aliases=[version], uses=True)
-        publish(self.run, as_artifact(listed), aliases=["latest", self.folder.name[:128]])
+                aliases = [_version(source.parents[2]), *([BEST] if used == best else [])]
+                publish(self.run, as_artifact(source), aliases=aliases, uses=True)
+        aliases = ["latest", self.folder.parents[1].name, _version(self.folder)]
+        publish(self.run, as_artifact(listed), aliases=aliases)
 
     def _safely(self, what: str, act: Callable[[], object]) -> None:
         if self.run is None:
@@ -176,6 +216,13 @@ def open_mirror(
     return mirror
 
 
+def mirrored_name(stage: str, name: str) -> str:
+    """What W&B calls a number: `loss` of four stages would share one plot there, `sft/loss` has its
+    own. Names that have a group already (`objective/kl`) keep it.
+    """
+    return name if "/" in name else f"{stage}/{name}"
+
+
 @contextmanager
 def _staging_in(folder: Path) -> Iterator[None]:
     """Files that W&B stages for a later upload lie in the stage's folder, not in the home folder,
@@ -190,6 +237,18 @@ def _staging_in(folder: Path) -> Iterator[None]:
             del os.environ["WANDB_DATA_DIR"]
         else:
             os.environ["WANDB_DATA_DIR"] = before
+
+
+def _version(stage_folder: Path) -> str:
+    """The alias that is this output's alone: the fingerprint of the stage that made it."""
+    return stage_folder.name[:128]
+
+
+def _same_but_for_numbers(given: Json, title: str, text: str) -> bool:
+    def words(said: str) -> str:
+        return re.sub(r"[-+]?\d[\d.,]*", "#", said)
+
+    return given["title"] == title and words(given["text"]) == words(text)
 
 
 def _plain(value: Real) -> int | float:

@@ -25,11 +25,19 @@ MAX_TEXT_BYTES = 64 * 2**20
 
 
 def scrubbed(value: Any) -> Any:
-    """A JSON value with every text in it scrubbed; what JSON does not know becomes text."""
+    """A JSON value with every text in it scrubbed, keys too; what JSON does not know becomes text.
+    Keys that scrubbing makes alike are numbered.
+    """
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, dict):
-        return {str(key): scrubbed(part) for key, part in value.items()}
+        clean: Json = {}
+        for key, part in value.items():
+            name = unique = scrub(str(key))
+            while unique in clean:
+                unique = f"{name} {len(clean) + 1}"
+            clean[unique] = scrubbed(part)
+        return clean
     if isinstance(value, list | tuple):
         return [scrubbed(part) for part in value]
     return scrub(str(value))

@@ -149,6 +149,13 @@ def end_run(settings: WandbSettings, run: Any, exit_code: int) -> None:
         written.with_suffix(".wandb.synced").touch()
 
 
+def has_viewer() -> bool:
+    """Whether W&B brings its terminal viewer (`wandb leet`)."""
+    from wandb.cli.cli import cli
+
+    return "leet" in cli.commands
+
+
 def first_line(error: Exception) -> str:
     """An error in one line, for a warning."""
     lines = str(error).strip().splitlines()

@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipelines.campaigns import writing_campaign
 from pipelines.config import load_config
+from rlhf.data.identity import Json
 from rlhf.evaluation.openings import read_openings
 from rlhf.feedback.store import Judgement, Store
 from rlhf.tracking.run_folder import Completion, StageFolder, owned
+from rlhf.tracking.workspace import named
 
 ROOT = Path(__file__).parents[2]
 TINY = Path(__file__).parent / "tiny.yaml"
@@ -89,6 +92,33 @@ def test_the_whole_loop_leaves_its_evidence(whole: Path) -> None:
         assert json.loads((folder / "config.json").read_text())["stage"] == stage
         assert json.loads((folder / "environment.json").read_text())["packages"]["torch"]
         assert not (folder / "checkpoints").exists()
+
+
+def test_the_panels_in_wandb_show_nothing_that_is_not_logged(whole: Path) -> None:
+    """Names that only exist where something is turned on are those of no stage here."""
+    unknown = set()
+    for stage, name in ((stage, name) for stage, name in named() if stage):
+        folder = whole / "round-1" / stage / completed(whole)[stage].fingerprint
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        logged = {key for row in rows for key in row} | set(figures(completed(whole)[stage].result))
+        if name not in logged:
+            unknown.add((stage, name))
+    tables = {("certify", "certificate"), ("ppo", "samples"), ("evaluate", "answers")}
+    assert tables <= unknown  # not kept where W&B is off
+    off = {"rloo", "rejection", "best_of_4", "best_of_16", "longest_of_16"}
+    absent = {name.split(".")[1] for stage, name in unknown - tables if stage == "evaluate"}
+    assert absent == off
+    assert {one for one in unknown - tables if one[0] != "evaluate"} == {
+        ("ppo", "held_out/monitor")
+    }
+
+
+def figures(result: Json, under: str = "") -> Iterator[str]:
+    for key, value in result.items():
+        if isinstance(value, dict):
+            yield from figures(value, f"{under}{key}.")
+        else:
+            yield f"{under}{key}"
 
 
 def test_a_second_run_skips_everything_without_torch(whole: Path) -> None:

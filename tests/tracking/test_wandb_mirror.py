@@ -1,5 +1,6 @@
 """The mirror, read back from the files that W&B really wrote, and from a server that breaks."""
 
+import gzip
 import json
 import logging
 import subprocess
@@ -14,7 +15,9 @@ import wandb_reader as reader
 from wandb_scripts import stage_folder, wandb_script
 from wandb_server import Fault, wandb_server
 
+from pipelines.metrics import MetricsLog
 from rlhf.data.identity import Json
+from rlhf.tracking.alerts import Alert
 from rlhf.tracking.mirror import Mirror, WandbSettings, open_mirror
 
 
@@ -143,7 +146,11 @@ def test_an_output_names_what_it_was_made_from(tmp_path: Path) -> None:
         recorded(stage_folder(tmp_path, "sft"), "policy", uses=["prompts"])
     )
 
-    assert (made.name, made.type, list(made.aliases)) == ("prompts", "dataset", ["latest", "f00"])
+    assert (made.name, made.type, list(made.aliases)) == (
+        "prompts",
+        "dataset",
+        ["latest", "round-0", "f00"],
+    )
     assert json.loads(made.metadata) == {"by": "[email]"}
     assert not made.use_after_commit
     assert used.use_after_commit
@@ -170,6 +177,49 @@ def test_the_listing_of_an_earlier_round_is_found_where_this_round_has_none(
         recorded(stage_folder(tmp_path, "dpo", "f11", 11), "dpo", uses=["sft"])
     )
     assert list(used.aliases) == ["f10"]
+
+
+def test_the_best_policy_of_a_run_is_marked_where_it_was_judged(tmp_path: Path) -> None:
+    for stage in ("dpo", "ppo"):
+        folder = stage_folder(tmp_path, stage)
+        (folder / "a.txt").write_text(stage)
+        recorded(folder, stage)
+    evaluated, judged = (stage_folder(tmp_path, stage) for stage in ("evaluate", "judge"))
+    marks = {}
+    for folder, uses, best in ((evaluated, ["dpo", "ppo"], "ppo"), (judged, [], "dpo")):
+        mirror = opened(folder)
+        mirror.output(folder.parent.name, "evaluation", folder, uses=uses, best=best, metadata={})
+        mirror.finish({})
+        (log,) = reader.logs(folder)
+        marks[folder.parent.name] = [
+            (a.name, list(a.aliases)) for a in reader.artifacts(log) if a.use_after_commit
+        ]
+    assert marks == {
+        "evaluate": [("dpo", ["f00"]), ("ppo", ["f00", "best"])],
+        "judge": [("dpo", ["f00", "best"])],
+    }
+
+
+def test_an_alert_is_given_once_though_the_stage_is_started_again(tmp_path: Path) -> None:
+    folder = stage_folder(tmp_path, "ppo")
+    said = (
+        "It repeats itself: 0.1 to 0.3.",
+        "It repeats itself: 0.10 to -4.",
+        "It asks ann@example.org.",
+    )
+    for _ in range(2):
+        mirror = opened(folder)
+        for text in said:
+            mirror.alert(Alert("ppo: alarm", text))
+        mirror.alert(Alert("ppo: " + 80 * "x", "", "ERROR"))
+        mirror.finish({})
+    first, again = (reader.alerts(log) for log in reader.logs(folder))
+    assert [(a.title, a.text, a.level) for a in first] == [
+        ("ppo: alarm", "It repeats itself: 0.1 to 0.3.", "WARN"),
+        ("ppo: alarm", "It asks [email].", "WARN"),
+        ("ppo: " + 58 * "x", "", "ERROR"),
+    ]
+    assert again == []
 
 
 @pytest.mark.parametrize("upload_models", [False, True])
@@ -244,6 +294,26 @@ def test_a_folder_that_cannot_be_written_ends_no_stage(
     assert "incomplete from its start on" in warning
 
 
+def test_a_logged_step_costs_a_fraction_of_a_millisecond(tmp_path: Path) -> None:
+    """40 figures, to `metrics.jsonl` and to W&B: CPU time, which other processes do not lengthen.
+
+    Measured: 0.4 ms, and 0.3 ms in W&B's process beside it. The quickstart's PPO step takes 1.4 s.
+    """
+    folder = stage_folder(tmp_path, "ppo")
+    mirror = opened(folder)
+    rows = MetricsLog(folder, mirror)
+    figures = {f"group/number_{n}": n / 7 for n in range(40)}
+    began = time.process_time()
+    for step in range(300):
+        rows.append({"step": step, **figures})
+    took = time.process_time() - began
+    rows.close()
+    mirror.finish({})
+    (log,) = reader.logs(folder)
+    assert len(reader.history(log)) == 300
+    assert took / 300 < 0.003
+
+
 def test_wandb_is_imported_when_a_mirror_opens_and_not_before() -> None:
     code = "import sys, rlhf.tracking.mirror; print({'wandb', 'torch'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -256,6 +326,8 @@ for step in range(5):
 mirror.table("samples", [{"text": "ann@example.org"}], step=5)
 (folder / "rows.txt").write_text("rows")
 mirror.output("rows", "dataset", folder, metadata={})
+mirror.alert(Alert("sft: alarm", "Write to ann@example.org."))
+mirror.alert(Alert("sft: alarm", "Two of one title."))
 mirror.finish({"x": 1})
 """
 
@@ -277,6 +349,10 @@ def test_with_an_account_everything_arrives_as_it_happens(tmp_path: Path) -> Non
         ((run, rows),) = server.history.items()
         assert [row.get("loss") for row in rows[:5]] == [0.0, 1.0, 2.0, 3.0, 4.0]
         assert server.finished == {run: 0}
+        assert [(alert["runName"], alert["text"]) for alert in server.alerts] == [
+            (run, "Write to [email]."),
+            (run, "Two of one title."),
+        ]
         assert {a["artifactCollectionName"]: a["state"] for a in server.artifacts} == {
             f"run-{run}-samples": "COMMITTED",
             f"run-{run}-samples_every_step": "COMMITTED",
@@ -285,6 +361,53 @@ def test_with_an_account_everything_arrives_as_it_happens(tmp_path: Path) -> Non
         assert not any(b"ann@example.org" in sent for sent in server.files.values())
     (log,) = reader.logs(tmp_path / "round-0/sft/f00")
     assert log.with_suffix(".wandb.synced").exists()
+
+
+PERSONAL = {
+    "mail": "ann@example.org",
+    "phone": "+44 20 7946 0958",
+    "card": "4111 1111 1111 1111",
+    "iban": "GB82 WEST 1234 5698 7654 32",
+    "address": "203.0.113.77",
+    "secret": "hf_" + 30 * "A",
+}
+
+
+def test_nothing_personal_leaves_the_machine_by_any_way(tmp_path: Path) -> None:
+    """Config, tables, summary, metadata, files of every kind, alerts: read off the wire."""
+    code = f"""
+import gzip, json
+personal = {PERSONAL!r}
+said = " and ".join(personal.values())
+folder = Path(sys.argv[1]) / "round-0" / "sft" / "f00"
+folder.mkdir(parents=True)
+mirror = open_mirror(
+    WandbSettings(), folder=folder, run="quick", stage="sft", fingerprint="f00",
+    config={{"deep": [{{"note": said, said: 1}}]}},
+)
+mirror.table("samples", [{{"text": said, "turns": [{{"content": said}}], "who": personal}}], step=1)
+mirror.alert(Alert("sft: " + personal["mail"], said))
+(folder / "a.jsonl").write_text(json.dumps({{"text": said, "by": {{said: 1}}}}) + "\\n")
+rows = json.dumps({{"turns": [said]}}) + "\\n"
+(folder / "b.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
+(folder / "c.json").write_text(json.dumps({{"nested": [said]}}))
+(folder / "d.html").write_text("<p>" + said + "</p>")
+(folder / "e.bin.unknown").write_bytes(said.encode())
+mirror.output("sft", "policy", folder, metadata={{"guidelines": said}})
+mirror.finish({{"said": said, "list": [said]}})
+"""
+    with wandb_server() as server:
+        ran = wandb_script(server, tmp_path, code)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        marks = b"[email] and [phone] and [card] and [iban] and [ip] and [secret]"
+        assert sum(marks in body for body in server.sent) >= 4
+        assert len(server.files) >= 5
+        for body in server.sent:
+            path, _, rest = body.partition(b"\n")
+            text = gzip.decompress(rest) if rest[:2] == b"\x1f\x8b" else body
+            for kind, value in PERSONAL.items():
+                assert value.encode() not in text, (kind, path)
+                assert value.encode() not in body, (kind, path)
 
 
 @pytest.mark.parametrize("fault", ["500", "hang"])
@@ -321,6 +444,54 @@ def test_an_outage_in_the_middle_holds_no_stage_up(tmp_path: Path) -> None:
     assert not kept.with_suffix(".wandb.synced").exists()
     (later,) = reader.logs(tmp_path / "round-0/dpo/f00")
     assert later.parent.name.startswith("offline-run-")
+
+
+STEPS = """
+def steps(first, last):
+    slowest = 0.0
+    for step in range(first, last):
+        began = time.perf_counter()
+        mirror.log({"loss": float(step)}, step=step)
+        if step % 20 == 5:
+            mirror.table("samples", [{"text": f"at {step}"}], step=step)
+        slowest = max(slowest, time.perf_counter() - began)
+    return slowest
+import time
+# A server that comes back is asked again within moments, not minutes.
+wandb_run.QUIET["x_file_stream_retry_wait_min_seconds"] = 1.0
+wandb_run.QUIET["x_file_stream_retry_wait_max_seconds"] = 1.0
+wandb_run.QUIET["x_graphql_retry_wait_max_seconds"] = 1.0
+wandb_run.QUIET["x_file_stream_timeout_seconds"] = 1.0
+wandb_run.QUIET["x_graphql_timeout_seconds"] = 1.0
+"""
+
+
+@pytest.mark.parametrize("fault", ["hang", pytest.param("500", marks=pytest.mark.slow)])
+def test_after_an_outage_in_the_middle_the_mirror_catches_up(tmp_path: Path, fault: Fault) -> None:
+    code = (
+        STEPS
+        + f"""
+mirror = opened("sft")
+steps(0, 10)
+time.sleep(1)
+break_server("{fault}")
+slowest = steps(10, 60)
+time.sleep(1)
+break_server("none")
+slowest = max(slowest, steps(60, 70))
+mirror.finish({{"x": 1}})
+print(slowest)
+"""
+    )
+    with wandb_server() as server:
+        ran = wandb_script(server, tmp_path, code)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        ((run, rows),) = server.history.items()
+        assert [row["loss"] for row in rows if "loss" in row] == list(map(float, range(70)))
+        assert server.finished == {run: 0}
+    assert float(ran.stdout) < 0.5  # a step never waits for the server
+    (log,) = reader.logs(tmp_path / "round-0/sft/f00")
+    assert log.with_suffix(".wandb.synced").exists()
 
 
 def test_a_service_that_dies_ends_no_stage_and_the_next_is_mirrored(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import json
 import random
 import struct
+import subprocess
+import sys
 import tempfile
 import time
 import zlib
@@ -12,7 +14,7 @@ import pytest
 import wandb_reader as reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wandb_scripts import stage_folder, wandb_script
+from wandb_scripts import BEFORE, environment_for, stage_folder, wandb_script
 from wandb_server import WandbServer, wandb_server
 
 from rlhf.tracking.mirror import Mirror, WandbSettings, open_mirror
@@ -28,6 +30,19 @@ os.environ["WANDB__GRAPHQL_RETRY_WAIT_MAX_SECONDS"] = "1"
 report = sync(Path(sys.argv[1]))
 left = [[str(left.folder), left.reason] for left in report.left]
 print(json.dumps([len(report.uploaded), len(report.before), left]))
+"""
+# The server goes away for good after the third step, and nobody listens at its port any more.
+LEFT_ALONE = """
+wandb_run.FINISH_SECONDS = 1.5
+mirror = opened("sft")
+for step in range(3):
+    mirror.log({"loss": float(step)}, step=step)
+print("ready", flush=True)
+input()
+for step in range(3, 9):
+    mirror.log({"loss": float(step)}, step=step)
+mirror.alert(Alert("sft: alarm", "All is lost."))
+mirror.finish({"x": 1})
 """
 # The stage is killed after its eighth step, and goes on from its sixth.
 KILLED = """
@@ -109,6 +124,27 @@ def test_a_run_goes_up_once_though_it_was_killed_and_moved(tmp_path: Path) -> No
     names = {a["id"]: a["artifactCollectionName"] for a in server.artifacts}
     assert [(run, names[used]) for run, used in server.used] == [(sft, "prompts")]
     assert b'{"text": "[email]"}\n' in server.files.values()
+
+
+def test_what_was_logged_after_the_server_was_gone_goes_up_later(tmp_path: Path) -> None:
+    with wandb_server() as gone:
+        stage = subprocess.Popen(
+            [sys.executable, "-c", BEFORE + LEFT_ALONE, str(tmp_path)],
+            env=environment_for(gone, tmp_path, account=True),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert stage.stdout is not None
+        assert stage.stdout.readline() == "ready\n"
+    _, said = stage.communicate("\n", timeout=60)
+    assert (stage.returncode, said.count("did not take the rest"), said.count("\n")) == (0, 1, 1)
+    with wandb_server() as server:
+        assert synced(server, tmp_path) == (1, 0, [])
+        ((run, rows),) = server.history.items()
+        assert [row["loss"] for row in rows if "loss" in row] == list(map(float, range(9)))
+        assert [(one["runName"], one["text"]) for one in server.alerts] == [(run, "All is lost.")]
 
 
 def test_what_a_broken_server_refuses_is_left_and_goes_up_later(tmp_path: Path) -> None:

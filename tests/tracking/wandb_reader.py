@@ -87,6 +87,11 @@ def artifacts(log: Path) -> list[Any]:
     return [message.artifact for message in messages(log) if message.HasField("artifact")]
 
 
+def alerts(log: Path) -> list[Any]:
+    """The alerts, in order."""
+    return [message.alert for message in messages(log) if message.HasField("alert")]
+
+
 def everything(stage_folder: Path) -> str:
     """All bytes that W&B would upload of a stage, and some more, as one text."""
     files = [path for path in (stage_folder / "wandb").rglob("*") if path.is_file()]

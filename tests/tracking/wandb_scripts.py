@@ -11,6 +11,7 @@ BEFORE = """
 import os, signal, sys, urllib.request
 from pathlib import Path
 from rlhf.tracking import wandb_run
+from rlhf.tracking.alerts import Alert
 from rlhf.tracking.mirror import WandbSettings, open_mirror
 
 def opened(stage, fingerprint="f00"):
@@ -22,6 +23,7 @@ def opened(stage, fingerprint="f00"):
     )
 
 def break_server(fault):
+    # Until it is called with "none".
     urllib.request.urlopen(os.environ["WANDB_BASE_URL"] + "/break/" + fault).close()
 
 def kill_service():
@@ -39,18 +41,23 @@ def stage_folder(run_folder: Path, stage: str, fingerprint: str = "f00", round_:
     return folder
 
 
-def wandb_script(
-    server: WandbServer, run_folder: Path, code: str, *, account: bool = True
-) -> subprocess.CompletedProcess[str]:
-    """Runs `code` after `opened`, `break_server` and `kill_service` were defined for it."""
+def environment_for(server: WandbServer, run_folder: Path, *, account: bool) -> dict[str, str]:
+    """The environment of a process that knows this server and no other."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     env |= {"WANDB_BASE_URL": server.url, "NETRC": str(run_folder / "no-netrc")}
     env |= {"WANDB_CONFIG_DIR": str(run_folder.parent / "no-config")}
     if account:
         env["WANDB_API_KEY"] = "k" * 40
+    return env
+
+
+def wandb_script(
+    server: WandbServer, run_folder: Path, code: str, *, account: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Runs `code` after `opened`, `break_server` and `kill_service` were defined for it."""
     return subprocess.run(
         [sys.executable, "-c", BEFORE + code, str(run_folder)],
-        env=env,
+        env=environment_for(server, run_folder, account=account),
         capture_output=True,
         text=True,
         timeout=60,

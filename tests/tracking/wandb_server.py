@@ -4,6 +4,7 @@ What arrives is kept in plain dictionaries. `fault` makes it answer 500 or not a
 """
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +21,13 @@ class WandbServer:
     def __init__(self, fault: Fault | None = None) -> None:
         self.fault = fault
         self.requests = 0
+        self.sent: list[bytes] = []
         self.runs: dict[str, Json] = {}
         self.history: dict[str, list[Json]] = {}
         self.finished: dict[str, int] = {}
         self.artifacts: list[Json] = []
+        self.alerts: list[Json] = []
+        self.views: dict[str, Json] = {}
         self.used: list[tuple[str, str]] = []
         self.files: dict[str, bytes] = {}
         self.released = threading.Event()
@@ -76,6 +80,9 @@ class WandbServer:
         viewer = {"id": "u", "entity": "team", "username": "user", "email": "", "flags": "{}"}
         return {"viewer": {**viewer, "teams": {"edges": []}}}
 
+    def _GetDefaultEntity(self, asked: Json) -> Json:
+        return {"viewer": {"id": "u", "entity": "team"}}
+
     def _CreateArtifact(self, asked: Json) -> Json:
         wanted = asked["input"]
         same = ("artifactCollectionName", "digest")
@@ -119,6 +126,14 @@ class WandbServer:
         made = {"runID": asked["run"], "uploadHeaders": [], "files": files}
         return {"createRunFiles": made}
 
+    def _NotifyScriptableRunAlert(self, asked: Json) -> Json:
+        self.alerts.append(asked)
+        return {"notifyScriptableRunAlert": {"success": True}}
+
+    def _UpsertView2(self, asked: Json) -> Json:
+        self.views[asked["name"]] = asked
+        return {"upsertView": {"view": {"id": "v", "name": asked["name"]}, "inserted": True}}
+
     def _UseArtifact(self, asked: Json) -> Json:
         wanted = asked["input"]
         self.used.append((wanted["runName"], wanted["artifactID"]))
@@ -152,13 +167,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.state.requests += 1
+        self.state.sent.append(body)
         if self.state.fault == "hang":
             self.state.released.wait(60)
         if self.state.fault:
             return self._send(500, {"error": "out of order"})
         if self.path.endswith("/graphql"):
             asked = json.loads(body)
-            answer = self.state.answer(asked["operationName"], asked.get("variables") or {})
+            named = re.match(r"\s*(?:query|mutation)\s+(\w+)", asked["query"])
+            operation = asked.get("operationName") or (named[1] if named else "")
+            answer = self.state.answer(operation, asked.get("variables") or {})
             return self._send(200, {"data": answer})
         if self.path.endswith("/file_stream"):
             self._stream(self.path.split("/")[-2], json.loads(body))
@@ -176,11 +194,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.state.files[self.path] = body
+        self.state.sent.append(self.path.encode() + b"\n" + body)
         self._send(200, {})
 
     def do_GET(self) -> None:
         if self.path.startswith("/break/"):
-            self.state.fault = cast("Fault", self.path.removeprefix("/break/"))
+            fault = self.path.removeprefix("/break/")
+            self.state.fault = None if fault == "none" else cast("Fault", fault)
+            self.state.released.set()
+            self.state.released = threading.Event()
         self._send(200, {})
 
     def _send(self, code: int, value: Json) -> None:

@@ -1,0 +1,82 @@
+"""Which outcomes of a stage are told, and in which words."""
+
+import pytest
+
+from rlhf.data.identity import Json
+from rlhf.tracking.alerts import MAX_TITLE, Alert, alerts_of, failure
+
+
+@pytest.mark.parametrize(
+    ("stage", "result", "expected"),
+    [
+        ("sft", {"validation_loss": 0.2}, []),
+        (
+            "ppo",
+            {"alarms": ["the policy writes longer: tokens went from 20.00 to 40.00"]},
+            [
+                Alert(
+                    "ppo: alarm",
+                    "The policy writes longer: tokens went from 20.00 to 40.00.",
+                    "WARN",
+                )
+            ],
+        ),
+        ("ppo", {"alarms": [], "reward_verdict": "fit for RL", "unfit_reward_allowed": False}, []),
+        (
+            "ppo",
+            {"alarms": [], "reward_verdict": "not yet", "unfit_reward_allowed": True},
+            [
+                Alert(
+                    "ppo: unfit reward model",
+                    "It trained on a reward model that is certified: not yet.",
+                    "WARN",
+                )
+            ],
+        ),
+        ("certify", {"verdict": "fit for RL", "sentences": ["All is passed."]}, []),
+        (
+            "certify",
+            {"verdict": "not yet", "sentences": ["Collect 400 more rankings."]},
+            [
+                Alert(
+                    "certify: reward model is not fit for RL",
+                    "The reward model is certified: not yet. Collect 400 more rankings.",
+                    "WARN",
+                )
+            ],
+        ),
+        (
+            "evaluate",
+            {"verdict": "ship", "best": "dpo", "judge": "built-in"},
+            [Alert("verdict: ship", "Best trained policy: dpo (judge: built-in).", "INFO")],
+        ),
+        (
+            "evaluate",
+            {"verdict": "not enough evidence", "best": "ppo", "judge": "reward"},
+            [
+                Alert(
+                    "verdict: not enough evidence",
+                    "Best trained policy: ppo (judge: reward).",
+                    "WARN",
+                )
+            ],
+        ),
+        (
+            "judge",
+            {"verdict": "do not ship", "best": "dpo"},
+            [Alert("verdict: do not ship", "Best trained policy: dpo (people).", "ERROR")],
+        ),
+    ],
+)
+def test_an_outcome_is_told_in_its_words(stage: str, result: Json, expected: list[Alert]) -> None:
+    assert list(alerts_of(stage, result)) == expected
+    assert all(len(alert.title) <= MAX_TITLE for alert in expected)
+
+
+def test_a_stage_that_stops_says_why_and_waiting_is_no_error() -> None:
+    assert failure("ppo", FloatingPointError("loss is nan")) == Alert(
+        "ppo: stopped", "FloatingPointError: loss is nan", "ERROR"
+    )
+    assert failure("label", RuntimeError("3 of 60 rankings are there"), waits=True) == Alert(
+        "label: waits for people", "3 of 60 rankings are there", "INFO"
+    )
