@@ -9,6 +9,7 @@ is left out here.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import exp
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from rlhf.evaluation.winrate import Z95, varies
 PRIOR = 2.5
 STEPS = 50
 TOLERANCE = 1e-10
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
