@@ -60,7 +60,7 @@ def test_other_numbers_are_left_alone(text: str) -> None:
 
 
 def test_hostile_texts_take_no_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for text in ("a" * 200_000, "1 " * 100_000, "a.@" * 70_000, "AB12" * 50_000, "+1 " * 70_000):
         scrub(text)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3

@@ -119,9 +119,9 @@ def test_short_templates_do_not_chain_and_are_fast() -> None:
         for number in range(20)
         for noun in nouns
     ]
-    started = time.perf_counter()
+    started = time.process_time()
     result = assign_splits(prompts, {"train": 0.8, "validation": 0.1, "test": 0.1})
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
     assert (len(prompts), result.clusters, result.near_duplicates) == (2400, 2400, 0)
     counts = {side: list(result.splits.values()).count(side) for side in SHARES}
     # Binomial(2400, p): four standard deviations are 78 and 59.

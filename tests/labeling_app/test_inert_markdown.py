@@ -46,9 +46,9 @@ def test_only_openings_of_tags_and_images_are_replaced(text: str) -> None:
 
 def test_long_and_odd_texts_take_linear_time() -> None:
     odd = " ".join("`" * length for length in range(1, 600)) + "<a" * 30_000 + "[" * 50_000
-    start = time.perf_counter()
+    start = time.process_time()
     shown = inert_markdown(odd)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert shown.count("&lt;a") == 30_000
 
 
