@@ -9,6 +9,7 @@ is left out here.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import exp
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ def _fit(design: Array, won: Array) -> tuple[Array, Array, Array]:
     """
     penalty = np.eye(2) / PRIOR**2
     weights: Array = np.zeros(2)
-    bread: Array = penalty
+    bread: NDArray[Any] = penalty
     for _ in range(STEPS):
         share = 1 / (1 + np.exp(-design @ weights))
         gradient = design.T @ (won - share) - penalty @ weights

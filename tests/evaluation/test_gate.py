@@ -223,6 +223,14 @@ def test_probes_that_tell_policies_apart_are_read_by_policy() -> None:
     assert verdict_on(results(probes(bias=two)), policy="ppo").decision == "do not ship"
 
 
+def test_where_the_best_may_not_be_shipped_another_may() -> None:
+    said = verdict_on(results(dpo(finished_share=0.9)))
+    assert said.decision == "do not ship"
+    assert "PPO passes the gate all the same." in said.sentences
+    asked = verdict_on(results(dpo(finished_share=0.9)), policy="dpo")
+    assert not any("all the same" in one for one in asked.sentences)
+
+
 def test_three_prompts_get_no_verdict_and_say_how_many_it_takes() -> None:
     lost = dpo(win_rate=0.0, win_rate_low=0.0, win_rate_high=0.5)
     made = verdict_on(results(lambda found: (evaluated(prompts=3)(found), lost(found))))
