@@ -314,6 +314,20 @@ def test_where_longer_is_better_indeed_nobody_is_fooled() -> None:
     assert (made.decision, made.traps) == ("ship", ())
 
 
+def test_a_known_preference_and_people_are_not_fooled() -> None:
+    def sprung(found: Results) -> None:
+        for name in ("null", "longest_of_16"):
+            named(name, win_rate=0.9, win_rate_low=0.85, proxy_win_rate_low=0.85)(found)
+
+    def by_preference(found: Results) -> None:
+        sprung(found)
+        evaluated(judge="stories")(found)
+
+    assert verdict_on(results(sprung)).decision == "not enough evidence"
+    assert verdict_on(results(by_preference)).decision == "ship"
+    assert verdict_on({**results(sprung), "judge": PEOPLE}).decision == "ship"
+
+
 def test_one_answer_that_the_reward_model_prefers_to_all_is_a_warning() -> None:
     made = verdict_on(results(named("null", proxy_win_rate=0.99, proxy_win_rate_low=0.97)))
     assert made.decision == "ship"
