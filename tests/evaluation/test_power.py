@@ -71,6 +71,7 @@ def test_the_interval_ends_where_the_evidence_reaches_its_limit() -> None:
     assert interval(10, 30) == pytest.approx((1 - high, 1 - low))
     assert interval(0, 0) == (0.0, 1.0)
     assert look([]).says == "go on"
+    assert np.isfinite(look([1.0] * 3000).evidence)
     assert look([0.5] * 9).to_json()["evidence"] == 1.0
 
 
