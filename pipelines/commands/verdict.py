@@ -51,7 +51,8 @@ def verdict_command(
 
 def show_verdict(console: Console, verdict: Verdict) -> None:
     """The headline, the checks, and the reasons."""
-    console.print(f"Verdict: [bold]{verdict.decision}[/bold]. {verdict.headline}")
+    of = f" ({verdict.policy})" if verdict.policy else ""
+    console.print(f"Verdict: [bold]{verdict.decision}[/bold]{of}")
     for sentence in verdict.sentences:
         console.print(textwrap.indent(textwrap.fill(sentence, LINE), "  "), markup=False)
     if not verdict.checks:

@@ -106,8 +106,9 @@ def facts_of(subject: Subject) -> dict[str, Fact | None]:
         facts["several"] = None if row.get("p_holm") is None else Fact.of(row["p_holm"])
     facts["win_rate"] = subject.win_rate
     facts["length_controlled"] = _interval((subject.people or row).get("length_controlled"))
-    facts["one_answer"] = _edge(found, "null")
-    if dependent or str(found["judge"]).startswith("endpoint"):
+    if not subject.people and (dependent or str(found["judge"]).startswith("endpoint")):
+        # A known preference is not fooled: what it prefers is what is wanted.
+        facts["one_answer"] = _edge(found, "null")
         facts["longest"] = _edge(found, longest_of(found))
     sft = found["policies"].get("sft")
     facts["finished"] = sft and Fact.of(row["finished_share"] - sft["finished_share"])

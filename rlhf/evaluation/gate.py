@@ -15,7 +15,7 @@ import yaml
 
 from rlhf.data.identity import Json
 from rlhf.evaluation import verdict_words as words
-from rlhf.evaluation.evidence import FACTS, Fact, facts_of, subject_of
+from rlhf.evaluation.evidence import FACTS, TRAINED, Fact, facts_of, subject_of
 from rlhf.evaluation.power import judgements_needed
 from rlhf.evaluation.traps import length_traps
 from rlhf.evaluation.winrate import Verdict as Decision
@@ -130,6 +130,7 @@ def verdict_on(
         words.rate(subject, decision),
         *(words.reason(check) for check in checks if _fails(check)),
         words.how_many_more(closest, subject.comparisons, is_open=is_open),
+        words.instead([] if policy or decision == "ship" else _others_that_pass(results, rules)),
         words.passed(checks),
         *about,
     )
@@ -142,6 +143,12 @@ def verdict_on(
         None if closest is None else closest[0],
         checks,
     )
+
+
+def _others_that_pass(results: Mapping[str, Json], rules: Sequence[Rule] | None) -> list[str]:
+    judged = (results.get("judge") or results["evaluate"])["policies"]
+    trained = [name for name in TRAINED if name in judged]
+    return [name for name in trained if verdict_on(results, rules, policy=name).decision == "ship"]
 
 
 def load_gate(path: Path | None = None) -> tuple[Rule, ...]:

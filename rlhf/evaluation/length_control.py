@@ -76,7 +76,7 @@ def _fit(design: Array, won: Array) -> tuple[Array, Array, Array]:
     """
     penalty = np.eye(2) / PRIOR**2
     weights: Array = np.zeros(2)
-    bread: Array = penalty
+    bread: NDArray[Any] = penalty
     for _ in range(STEPS):
         share = 1 / (1 + np.exp(-design @ weights))
         gradient = design.T @ (won - share) - penalty @ weights

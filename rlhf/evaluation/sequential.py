@@ -13,6 +13,7 @@ from rlhf.data.identity import Json
 
 ALPHA = 0.05
 BISECTIONS = 60
+LARGEST = 700.0  # the log of about the largest number that a file can hold
 
 Says = Literal["better", "worse", "go on"]
 
@@ -48,7 +49,7 @@ def look(shares: Sequence[float], *, alpha: float = ALPHA) -> Sequential:
     low, high = interval(wins, losses, alpha)
     found = log_evidence(wins, losses, 0.5)
     says: Says = "better" if low > 0.5 else "worse" if high < 0.5 else "go on"
-    return Sequential(says, wins, losses, low, high, exp(found) if found < 700 else inf)
+    return Sequential(says, wins, losses, low, high, exp(min(found, LARGEST)))
 
 
 def log_evidence(wins: int, losses: int, share: float) -> float:

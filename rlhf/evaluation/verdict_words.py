@@ -92,13 +92,15 @@ def reason(check: "Check") -> str:
     )
     also = f" ({'; '.join(fact.says)})" if fact.says else ""
     if rule.unit == "yes":
-        return f"{head}: {'yes' if fact.value else 'no'}{also}; {rule.remedy}."
+        return f"{head}: {spelled(fact.value, rule)}{also}; {rule.remedy}."
     asked = {"above": "above", "at_least": "at least", "at_most": "at most"}[rule.side]
     return f"{head}: {said}{also}, {asked} {spelled(rule.bound, rule)} is asked; {rule.remedy}."
 
 
 def spelled(value: float, rule: "Rule") -> str:
     """A figure of a rule with its unit."""
+    if rule.unit == "yes":
+        return "yes" if value else "no"
     if rule.unit == "count":
         return f"{value:,.0f}"
     return f"{100 * value:.1f} points" if rule.unit == "points" else percent(value)
@@ -129,6 +131,14 @@ def passed(checks: "Sequence[Check]") -> str:
     said = f"All {known} checks" if good == known else f"{good} of {known} checks"
     also = f" Not known here: {'; '.join(unknown)}." if unknown else ""
     return f"{said} of the gate are passed.{also}"
+
+
+def instead(policies: Sequence[str]) -> str:
+    """Which other policies could be shipped."""
+    if not policies:
+        return ""
+    names = listed([policy_name(name) for name in policies])
+    return f"{names} {'passes' if len(policies) == 1 else 'pass'} the gate all the same."
 
 
 def about(subject: Subject, *, openings: Sequence[Json], simulated: bool) -> Iterator[str]:

@@ -204,7 +204,7 @@ def test_alarms_are_those_of_the_policy_that_is_judged() -> None:
 
     assert verdict_on(results(alarmed)).decision == "ship"
     made = verdict_on(results(alarmed), policy="ppo")
-    assert (made.decision, made.policy) == ("do not ship", "ppo")
+    assert (made.decision, made.policy) == ("not enough evidence", "ppo")
     assert "(the policy repeats itself)" in " ".join(made.sentences)
 
 
@@ -221,6 +221,14 @@ def test_probes_that_tell_policies_apart_are_read_by_policy() -> None:
     assert made.decision == "ship"
     assert "Beware: DPO is so so." in made.sentences
     assert verdict_on(results(probes(bias=two)), policy="ppo").decision == "do not ship"
+
+
+def test_where_the_best_may_not_be_shipped_another_may() -> None:
+    said = verdict_on(results(dpo(finished_share=0.9)))
+    assert said.decision == "do not ship"
+    assert "PPO passes the gate all the same." in said.sentences
+    asked = verdict_on(results(dpo(finished_share=0.9)), policy="dpo")
+    assert not any("all the same" in one for one in asked.sentences)
 
 
 def test_three_prompts_get_no_verdict_and_say_how_many_it_takes() -> None:
@@ -304,6 +312,20 @@ def test_where_longer_is_better_indeed_nobody_is_fooled() -> None:
         )
     )
     assert (made.decision, made.traps) == ("ship", ())
+
+
+def test_a_known_preference_and_people_are_not_fooled() -> None:
+    def sprung(found: Results) -> None:
+        for name in ("null", "longest_of_16"):
+            named(name, win_rate=0.9, win_rate_low=0.85, proxy_win_rate_low=0.85)(found)
+
+    def by_preference(found: Results) -> None:
+        sprung(found)
+        evaluated(judge="stories")(found)
+
+    assert verdict_on(results(sprung)).decision == "not enough evidence"
+    assert verdict_on(results(by_preference)).decision == "ship"
+    assert verdict_on({**results(sprung), "judge": PEOPLE}).decision == "ship"
 
 
 def test_one_answer_that_the_reward_model_prefers_to_all_is_a_warning() -> None:

@@ -51,10 +51,10 @@ def fooled(found: Found) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        (lambda _: None, 0, "Verdict: ship. Ship the DPO policy."),
-        (lost, 3, "Verdict: do not ship. Do not ship."),
+        (lambda _: None, 0, "Verdict: ship (dpo)"),
+        (lost, 3, "Verdict: do not ship (dpo)"),
         (few, 4, "3 comparisons are too few for any verdict: it takes 100, 97 more"),
-        (lambda found: found.pop("evaluate"), 4, "No verdict yet."),
+        (lambda found: found.pop("evaluate"), 4, "The policies have not been compared"),
     ],
 )
 def test_the_exit_code_is_the_verdict(
