@@ -62,6 +62,7 @@ NO_TORCH = [
     "pipelines.commands.certify",
     "rlhf.reward.certificate",
     "rlhf.reward.evidence",
+    "rlhf.evaluation.probes.registry",
 ]
 
 
