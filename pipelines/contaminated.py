@@ -120,9 +120,12 @@ def _pretrained_on(work: Work, evaluated: Sequence[Prompt]) -> int | None:
         return None
     from rlhf.simulation.world import documents
 
-    count = work.config.pretrain.documents
-    read = {one.partition("\n")[0] for one in documents(count, seed=work.seed("documents"))}
-    return sum(one.text in read for one in evaluated)
+    unread = {one.text for one in evaluated}
+    for text in documents(work.config.pretrain.documents, seed=work.seed("documents")):
+        unread.discard(text.partition("\n")[0])
+        if not unread:
+            break
+    return sum(one.text not in unread for one in evaluated)
 
 
 def _examples(

@@ -187,10 +187,7 @@ def test_every_model_stands_beside_its_held_out_figures(tmp_path: Path) -> None:
 def test_no_gap_is_said_in_a_sentence(tmp_path: Path) -> None:
     made = generalisation_of(read_run(write_run(tmp_path / "small")))
     assert made is not None
-    assert made.sentences == (
-        "No gap opened: SFT, reward model and PPO do about as well on held-out data as on their "
-        "own.",
-    )
+    assert made.sentences == ("No gap opened beyond its bound, in SFT, reward model and PPO.",)
 
 
 def test_a_gap_is_dated_by_the_first_look_after_which_it_never_closed(
