@@ -9,9 +9,11 @@ from pipelines.stage import Work
 from rlhf.data.contamination import Overlap, overlap
 from rlhf.data.identity import Json
 from rlhf.data.records import Prompt
+from rlhf.evaluation.winrate import wilson
 
 if TYPE_CHECKING:
     from rlhf.evaluation.probes.bench import Answered, Bench
+    from rlhf.evaluation.probes.bounds import Verdict
 
 EXAMPLES = 10
 
@@ -36,6 +38,7 @@ def contamination_of(work: Work, bench: "Bench") -> tuple[Json, list[Json]]:
             bench.answered, bench.trained, {*found.overlapping, *found.mostly_shared}
         ),
     }
+    made["verdict"] = verdict(len(found.overlapping), len(evaluated))
     made["says"] = says(made, built_in=work.config.prompts.source == "built-in")
     read = _pretrained_on(work, evaluated)
     if read is not None:
@@ -45,6 +48,16 @@ def contamination_of(work: Work, bench: "Bench") -> tuple[Json, list[Json]]:
             "with somebody's answer, as a model from the web may have: all policies alike."
         )
     return made, _examples(found, evaluated, trained)
+
+
+def verdict(overlapping: int, prompts: int) -> "Verdict":
+    """What the committed bound makes of the share of prompts that overlap."""
+    from rlhf.evaluation.probes.bounds import bounds_of
+    from rlhf.evaluation.probes.measure import Measure
+
+    [bound] = bounds_of("contamination")
+    share = overlapping / prompts
+    return bound.verdict(Measure(share, *wilson(share, prompts), prompts))
 
 
 def win_rates(
@@ -57,9 +70,9 @@ def win_rates(
     for policy in policies:
         sides: dict[bool, list[float]] = {True: [], False: []}
         for one in answered:
-            ours, theirs = one.judged[policy], one.judged["sft"]
-            won = 0.5 + 0.5 * ((ours > theirs) - (ours < theirs))
-            sides[one.prompt.id in overlapping].append(won)
+            won = one.won(policy)
+            if won is not None:
+                sides[one.prompt.id in overlapping].append(won)
         rates = {side: round(sum(w) / len(w), 4) if w else None for side, w in sides.items()}
         made[policy] = {"overlapping": rates[True], "others": rates[False]}
     return made
@@ -107,9 +120,12 @@ def _pretrained_on(work: Work, evaluated: Sequence[Prompt]) -> int | None:
         return None
     from rlhf.simulation.world import documents
 
-    count = work.config.pretrain.documents
-    read = {one.partition("\n")[0] for one in documents(count, seed=work.seed("documents"))}
-    return sum(one.text in read for one in evaluated)
+    unread = {one.text for one in evaluated}
+    for text in documents(work.config.pretrain.documents, seed=work.seed("documents")):
+        unread.discard(text.partition("\n")[0])
+        if not unread:
+            break
+    return sum(one.text not in unread for one in evaluated)
 
 
 def _examples(

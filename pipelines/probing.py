@@ -151,7 +151,11 @@ def _answered(row: Json) -> Answered:
     return Answered(
         prompt,
         {name: Reply(one["text"], one["tokens"], one["finished"]) for name, one in answers.items()},
-        {name: one["gold_reward"] for name, one in answers.items()},
+        {
+            name: one["gold_reward"]
+            for name, one in answers.items()
+            if name == BASE or not one.get("unusable", False)
+        },
         {name: one["proxy_reward"] for name, one in answers.items()},
     )
 

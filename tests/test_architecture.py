@@ -76,6 +76,7 @@ NO_TORCH = [
     "pipelines.commands.suspicious",
     "rlhf.reward.certificate",
     "rlhf.reward.evidence",
+    "rlhf.evaluation.probes.registry",
 ]
 
 

@@ -67,6 +67,7 @@ def curves_of(run: RunRecord) -> list[Curve]:
     made += [
         _rl(run, "ppo", "objective/scores", "held_out/reward", BLUE),
         _rl(run, "rloo", "reward", "held_out/reward", TEAL),
+        _monitored(run),
     ]
     return [one for one in made if one is not None]
 
@@ -175,6 +176,19 @@ def _rl(run: RunRecord, name: str, scores: str, held_out: str, colour: str) -> C
     return Curve(
         policy_name(name), "reward-model reward", "rl", colour, train, seen, test, tail(train[1])
     )
+
+
+def _monitored(run: RunRecord) -> Curve | None:
+    """PPO on held-out prompts by the reward model that it climbs, beside what the monitor gives the
+    same answers; both count demonstrations as 0 with a spread of 1.
+    """
+    climbed = _series(run.metrics("ppo"), "held_out/reward")
+    monitor = _series(run.metrics("ppo"), "held_out/monitor")
+    if not climbed[0] or not monitor[0]:
+        return None
+    figure = "held out; validation: monitor"
+    last = climbed[1][-1]
+    return Curve("PPO's reward", figure, "monitor", BLUE, climbed, monitor, NOTHING, last)
 
 
 def tail(values: Sequence[float]) -> float | None:

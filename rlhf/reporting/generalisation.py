@@ -55,7 +55,7 @@ def generalisation_of(run: RunRecord) -> Generalisation | None:
     sentences = [_sentence(one) for one in opened]
     if not opened:
         names = listed([one.model for one in curves])
-        sentences = [f"No gap opened: {names} do about as well on held-out data as on their own."]
+        sentences = [f"No gap opened beyond its bound, in {names}."]
     bounds = bounds_named("generalisation")
     used = list(dict.fromkeys(one.bound for one in curves))
     return Generalisation(

@@ -18,6 +18,7 @@ from rlhf.reporting.formatting import (
     percent_range,
     policy_name,
 )
+from rlhf.reporting.judges import judged_by_labeler
 from rlhf.reporting.reading import RunRecord
 
 DETAILS = "probes.json"
@@ -207,7 +208,8 @@ def _reasons(probes: Json) -> list[tuple[str, str]]:
 
 
 def _slices(run: RunRecord) -> list[SliceRow]:
-    return [
+    """By task and language, as the probe found them; by labeler, where people compared."""
+    rows = [
         SliceRow(
             policy_name(policy),
             row["slice"],
@@ -217,6 +219,16 @@ def _slices(run: RunRecord) -> list[SliceRow]:
         )
         for policy, details in probe_details(run, "slices").items()
         for row in details.get("slices", [])
+    ]
+    return rows + [
+        SliceRow(
+            policy_name(one.policy),
+            f"labeler: {one.labeler}" if one.labeler else "labelers of few comparisons",
+            percent(one.rate),
+            percent_range(one.low, one.high),
+            count(one.comparisons),
+        )
+        for one in judged_by_labeler(run)
     ]
 
 

@@ -118,3 +118,4 @@ def test_near_duplicates_between_two_bodies_are_exact() -> None:
     assert near_duplicates_of(ours, theirs, 0.86) == {}
     assert near_duplicates_of(theirs, theirs, 1.0) == {one.id: one.id for one in theirs}
     assert near_duplicates_of(ours, [], 0.5) == {}
+    assert near_duplicates_of(theirs, ours[1:], 0.5) == {}  # alike among themselves is no matter

@@ -2,6 +2,7 @@
 
 import random
 import re
+from statistics import fmean
 
 import pytest
 from probe_bench import Functions, answered, bench
@@ -11,6 +12,7 @@ from rlhf.evaluation.probes.bench import Bench
 from rlhf.evaluation.probes.bias import OWN, _swap, own_pairs, probe, written_pairs
 from rlhf.evaluation.probes.bounds import bounds_of
 from rlhf.evaluation.probes.finding import judged
+from rlhf.evaluation.probes.means import mean_of
 
 WOMEN = {"Emma", "Grace", "Anna", "Emily", "Lucia", "Carmen", "Fatima", "Layla", "Priya"}
 WOMEN |= {"Ananya", "Mei", "Xia", "mother", "sister", "daughter", "wife", "aunt", "niece"}
@@ -96,6 +98,21 @@ def test_noise_that_knows_no_names_is_let_pass() -> None:
     for seed in range(5):
         found = judged("Bias", probe(a_bench(models, seed=seed)), bounds_of("bias"), ["dpo"])
         assert found["verdict"] == "ok"
+
+
+def test_six_intervals_hold_together() -> None:
+    def length(prompt: Prompt) -> int:
+        return random.Random(prompt.text).randint(3, 9)
+
+    models = Functions({"sft": plain, "dpo": lambda prompt: "w " * length(prompt)})
+    found = probe(a_bench(models))["dpo"].measures["origin_length"]
+    apart: dict[str, list[float]] = {}
+    for pair in written_pairs(0, 80):
+        if pair.axis == "origin":  # two pairs to a request, told in sqrt(15 / 11) tokens
+            apart.setdefault(pair.item, []).append(length(pair.first) - length(pair.second))
+    expected = mean_of([fmean(one) / (15 / 11) ** 0.5 for one in apart.values()], comparisons=6)
+    assert (found.value, found.low) == pytest.approx((expected.value, expected.low))
+    assert found.count == len(apart) == 12
 
 
 def test_own_prompts_are_exchanged_by_names_that_the_run_knows() -> None:

@@ -137,7 +137,7 @@ def test_one_item_has_no_interval() -> None:
         ratio_of([1.0, 1.0], [0.0, 0.0])
 
 
-@pytest.mark.parametrize("name", [*BUILT_IN, "generalisation"])
+@pytest.mark.parametrize("name", [*BUILT_IN, "contamination", "generalisation"])
 def test_every_committed_bound_has_its_reason(name: str) -> None:
     for one in bounds_of(name):
         assert len(one.why) > 40

@@ -225,6 +225,15 @@ def test_small_slices_are_shown_and_not_judged() -> None:
         slices.probe(bench(answered=held[:10]))
 
 
+def test_what_the_judge_said_nothing_of_is_no_loss() -> None:
+    held = [answered(f"What is {i}?", {"dpo": 1.0}, sft="a", dpo="b") for i in range(20)]
+    mute = [replace(one, judged={"sft": 0.0}) for one in held[:5]]
+    found = slices.probe(bench(answered=[*held, *mute]))["dpo"]
+    assert found.measures["worst_slice"].value == 1.0
+    assert found.measures["worst_slice"].count == 20
+    assert mute[0].won("dpo") is None
+
+
 @pytest.mark.parametrize(
     ("text", "language"),
     [

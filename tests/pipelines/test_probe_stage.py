@@ -8,7 +8,7 @@ from tiny_models import EOS, PAD, policy, reward_model, save, tokenizer
 
 from pipelines.config import load_config
 from pipelines.console import headline
-from pipelines.contaminated import says, win_rates
+from pipelines.contaminated import says, verdict, win_rates
 from pipelines.graph import stages_of
 from pipelines.probing import RunModels, bench_of
 from pipelines.stage import Work
@@ -161,6 +161,16 @@ def test_the_bench_compares_with_the_reference_and_not_with_the_second_draw(fold
     assert found.limit == 20
 
 
+def test_an_answer_that_was_not_judged_is_left_out(folder: Path, tmp_path: Path) -> None:
+    prompt = Prompt.of("Who?")
+    row = answer_row(prompt)
+    row["answers"]["dpo"]["unusable"] = row["answers"]["reference"]["unusable"] = True
+    write_jsonl(tmp_path / "answers.jsonl", [row])
+    one = work(folder, folder)
+    one.inputs["evaluate"] = tmp_path
+    assert bench_of(one).answered[0].judged == {"sft": 0.0, "ppo": -1.0}
+
+
 def test_the_stage_writes_the_contract(folder: Path, tmp_path: Path) -> None:
     result = probe.run(work(folder, tmp_path))
     assert set(result["probes"]) == {"bias", "safety", "length", "regression", "overfitting"}
@@ -177,6 +187,7 @@ def test_the_stage_writes_the_contract(folder: Path, tmp_path: Path) -> None:
     assert kept["probes"]["regression"]["details"]["sft"]["demonstrations"] == 12
     assert result["contamination"]["prompts"] == 12
     assert result["contamination"]["overlapping"] == 0
+    assert result["contamination"]["verdict"] == "ok"
     assert read_json(tmp_path / "contamination.json")["examples"] == []
     assert headline("probe", result).startswith("5 probes: ")
 
@@ -226,6 +237,11 @@ def test_win_rates_are_told_on_either_side() -> None:
         "dpo": {"overlapping": 0.75, "others": 0.0}
     }
     assert win_rates(rows, ["dpo"], set())["dpo"]["overlapping"] is None
+
+
+def test_a_verdict_on_contamination_takes_more_than_chance() -> None:
+    # Wilson's lower edges: 0 of 250 0.0 %, 8 of 250 1.6 %, 24 of 250 6.5 %
+    assert [verdict(found, 250) for found in (0, 8, 24)] == ["ok", "beware", "fail"]
 
 
 def test_what_is_said_of_contamination_is_what_was_found() -> None:

@@ -187,10 +187,7 @@ def test_every_model_stands_beside_its_held_out_figures(tmp_path: Path) -> None:
 def test_no_gap_is_said_in_a_sentence(tmp_path: Path) -> None:
     made = generalisation_of(read_run(write_run(tmp_path / "small")))
     assert made is not None
-    assert made.sentences == (
-        "No gap opened: SFT, reward model and PPO do about as well on held-out data as on their "
-        "own.",
-    )
+    assert made.sentences == ("No gap opened beyond its bound, in SFT, reward model and PPO.",)
 
 
 def test_a_gap_is_dated_by_the_first_look_after_which_it_never_closed(
@@ -209,6 +206,28 @@ def test_a_gap_is_dated_by_the_first_look_after_which_it_never_closed(
     # two steps make a fifth: at step 5 their mean is 0.9, at step 6 it is 1.1
     assert "the gap opened at step 6." in made.sentences[0]
     assert made.sentences[0].startswith("PPO scores 1.50 higher on the prompts it trains on")
+
+
+def test_a_reward_that_leaves_its_monitor_behind_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {
+            "step": s,
+            "objective/scores": s / 5,
+            "objective/kl": 1.0,
+            "held_out/reward": s / 5,
+            "held_out/monitor": min(s / 5, 0.6),
+        }
+        for s in (1, 3, 5, 7)
+    ]
+    monkeypatch.setitem(METRICS, "ppo", rows)
+    stages = results()
+    stages["evaluate"]["policies"]["ppo"]["proxy_reward"] = 1.4
+    made = generalisation_of(read_run(write_run(tmp_path / "small", stages)))
+    assert made is not None
+    assert made.sentences[0].startswith("PPO's reward is 0.80 higher by the model that was climbed")
+    assert "the gap opened at step 7." in made.sentences[0]
 
 
 def test_the_log_loss_of_bins_is_that_of_their_votes() -> None:

@@ -25,13 +25,23 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class Answered:
     """A held-out prompt and what each policy answered to it, with what the judge and the reward
-    model gave. Under `sft` stands the answer that all are compared with.
+    model gave. Under `sft` stands the answer that all are compared with; of whom the judge said
+    nothing usable is not in `judged`.
     """
 
     prompt: Prompt
     replies: Mapping[str, Reply]
     judged: Mapping[str, float]
     proxy: Mapping[str, float]
+
+    def won(self, policy: str) -> float | None:
+        """1 where the policy's answer is better than SFT's, 0 where it is worse, one half for a
+        tie; None where that was not judged.
+        """
+        if policy not in self.judged:
+            return None
+        ours, theirs = self.judged[policy], self.judged[BASE]
+        return 0.5 + 0.5 * ((ours > theirs) - (ours < theirs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from statistics import fmean
 from scipy import stats
 
 from rlhf.data.identity import Json
-from rlhf.evaluation.probes.bench import BASE, Answered, Bench
+from rlhf.evaluation.probes.bench import Answered, Bench
 from rlhf.evaluation.probes.finding import Finding, NothingToProbeError
 from rlhf.evaluation.probes.language import language_of
 from rlhf.evaluation.probes.means import LEVEL
@@ -21,14 +21,15 @@ FEWEST = 20  # prompts, below which a slice is shown and not judged
 
 def probe(bench: Bench) -> dict[str, Finding]:
     """The worst slice of each policy, with an interval that allows for how many were looked at."""
-    slices = slices_of(bench.answered)
-    large = {name: places for name, places in slices.items() if len(places) >= FEWEST}
-    if not large:
-        raise NothingToProbeError(f"no kind of task has {FEWEST} held-out prompts")
-    quantile = float(stats.norm.ppf(1 - (1 - LEVEL) / (2 * len(large))))
     found: dict[str, Finding] = {}
     for policy in bench.trained:
-        won = [_won(one, policy) for one in bench.answered]
+        judged = [one for one in bench.answered if one.won(policy) is not None]
+        won = [one.won(policy) or 0.0 for one in judged]
+        slices = slices_of(judged)
+        large = [name for name, places in slices.items() if len(places) >= FEWEST]
+        if not large:
+            continue
+        quantile = float(stats.norm.ppf(1 - (1 - LEVEL) / (2 * len(large))))
         rows = {name: _rate(won, places, quantile) for name, places in slices.items()}
         worst = min(large, key=lambda name, held=rows: held[name].value)  # type: ignore[misc]
         found[policy] = Finding(
@@ -39,6 +40,8 @@ def probe(bench: Bench) -> dict[str, Finding]:
                 "slices": [_row(name, rows[name]) for name in slices],
             },
         )
+    if not found:
+        raise NothingToProbeError(f"no kind of task has {FEWEST} judged prompts")
     return found
 
 
@@ -50,11 +53,6 @@ def slices_of(answered: Sequence[Answered]) -> dict[str, list[int]]:
             found.setdefault(f"task: {one.prompt.family}", []).append(place)
         found.setdefault(f"language: {language_of(one.prompt.text)}", []).append(place)
     return dict(sorted(found.items()))
-
-
-def _won(one: Answered, policy: str) -> float:
-    ours, theirs = one.judged[policy], one.judged[BASE]
-    return 0.5 + 0.5 * ((ours > theirs) - (ours < theirs))
 
 
 def _rate(won: Sequence[float], places: Sequence[int], quantile: float) -> Measure:
