@@ -26,6 +26,12 @@ def growth(found: Found) -> None:
     found["evaluate"]["policies"]["ppo"]["mean_tokens"] = 60.0
 
 
+def _few_stages(found: Found) -> None:
+    """What the page needs to say it, and few plots."""
+    for name in set(found) - {"reward", "evaluate"}:
+        del found[name]
+
+
 def drawn(longer_wins: int, judged: int, of: int = 40) -> list[Json]:
     """SFT's two answers to each of 40 prompts: the second is longer, and scored higher in so many
     by the reward model and by the judge.
@@ -64,7 +70,7 @@ def test_of_two_answers_the_longer_one_by_hand() -> None:
 
 
 def test_two_signs_are_the_trap_and_stand_first(tmp_path: Path) -> None:
-    run = trapped(tmp_path, votes, growth, answers=drawn(36, 24))
+    run = trapped(tmp_path, votes, growth, _few_stages, answers=drawn(36, 24))
     first, *others = cautions_of(run)
     assert (first.headline, first.grave) == ("The reward model has learned length.", True)
     assert first.text.replace("\u202f", " ") == (
