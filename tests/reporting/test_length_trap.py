@@ -76,8 +76,8 @@ def test_two_signs_are_the_trap_and_stand_first(tmp_path: Path) -> None:
     assert first.text.replace("\u202f", " ") == (
         "Always picking the longer answer orders 73 % of the held-out votes as labelers did; the "
         "reward model, 74 % (69 to 77 %). Of two SFT answers to the same prompt it scores the "
-        "longer one higher in 90 % of 40 pairs (the judge: 60 %). Trained to please it, PPO 60 "
-        "tokens an answer, where SFT writes 30."
+        "longer one higher in 90 % of 40 pairs (the judge: 60 %). Trained to please it, PPO "
+        "writes 60 tokens an answer, where SFT writes 30."
     )
     assert not any(one.headline.startswith("The reward model may know") for one in others)
     paragraphs = re.findall(r"<p>(.*?)</p>", render(run))
