@@ -147,44 +147,6 @@ def chat(
     chat_command(folder, policy=policy, compare=compare)
 
 
-@app.command("import")
-def import_file(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Preferences of other people.")],
-    into: Annotated[str, typer.Option("--into", metavar="STORE", help="A path or database URL.")],
-    form: Annotated[
-        str | None, typer.Option("--format", help="The format, where it is not to be guessed.")
-    ] = None,
-    campaign: Annotated[
-        str | None, typer.Option(help="Name of the campaign; the file's name by default.")
-    ] = None,
-) -> None:
-    """Read preferences from a file into a store of rankings, and report every row."""
-    from pipelines.commands.importing import import_command
-
-    import_command(file, into, form=form, campaign=campaign)
-
-
-@app.command()
-def agreement(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="STORE|FILE",
-            help="A path or database URL of rankings; or a .json or .jsonl file with a column "
-            "for each annotator, or of our rankings.",
-        ),
-    ],
-    campaign: Annotated[
-        str | None, typer.Option(help="Which campaign of a store, where there are several.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
-) -> None:
-    """How far labelers agree: with and without ties, beyond chance, and each of them."""
-    from pipelines.commands.agreement import agreement_command
-
-    agreement_command(source, campaign=campaign, as_json=as_json)
-
-
 @app.command()
 def verdict(
     folder: RunFolder,
@@ -260,6 +222,44 @@ def suspicious(
     from pipelines.commands.suspicious import suspicious_command
 
     suspicious_command(folder, queue=queue, store=store, most=most)
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Preferences of other people.")],
+    into: Annotated[str, typer.Option("--into", metavar="STORE", help="A path or database URL.")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="The format, where it is not to be guessed.")
+    ] = None,
+    campaign: Annotated[
+        str | None, typer.Option(help="Name of the campaign; the file's name by default.")
+    ] = None,
+) -> None:
+    """Read preferences from a file into a store of rankings, and report every row."""
+    from pipelines.commands.importing import import_command
+
+    import_command(file, into, form=form, campaign=campaign)
+
+
+@app.command()
+def agreement(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE|FILE",
+            help="A path or database URL of rankings; or a .json or .jsonl file with a column "
+            "for each annotator, or of our rankings.",
+        ),
+    ],
+    campaign: Annotated[
+        str | None, typer.Option(help="Which campaign of a store, where there are several.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """How far labelers agree: with and without ties, beyond chance, and each of them."""
+    from pipelines.commands.agreement import agreement_command
+
+    agreement_command(source, campaign=campaign, as_json=as_json)
 
 
 @app.command()

@@ -46,6 +46,10 @@ def _of_policies(run: RunRecord) -> list[Figure]:
     made = [
         Figure(f"{name} beats SFT", percent(row["win_rate"]), f"95 % interval {span}", "policies")
     ]
+    equal = row.get("length_controlled")
+    if equal:
+        beside = f"95 % interval {percent_span(equal['low'], equal['high'])}"
+        made.append(Figure("At equal length", percent(equal["rate"]), beside, "policies"))
     sft = rows.get("sft")
     if sft:
         made.append(

@@ -58,7 +58,7 @@ def _growth(run: RunRecord) -> str:
     rows = run.result("evaluate").get("policies", {})
     sft = rows.get("sft", {}).get("mean_tokens", 0.0)
     grown = [
-        f"{policy_name(name)} {number(rows[name]['mean_tokens'], 0)}"
+        f"{policy_name(name)} writes {number(rows[name]['mean_tokens'], 0)}"
         for name in THROUGH_REWARD
         if name in rows and rows[name]["mean_tokens"] > GREW * sft > 0
     ]

@@ -94,6 +94,17 @@ def test_the_page_holds_each_run_s_verdict(runs: list[Named], tmp_path: Path) ->
     assert again == html
 
 
+def test_hostile_names_and_settings_stay_text(tmp_path: Path) -> None:
+    hostile = "<img src=x onerror=alert(1)>{{ 7 * 7 }}"
+    first = a_run(tmp_path / "first", [1.0])
+    second = a_run(tmp_path / "<b>$x$", [1.0], label={"guidelines": hostile})
+    html = write_comparison([first, second], tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "<img" not in html
+    assert "<b>" not in html
+    assert "&lt;img src=x onerror=alert(1)&gt;{{ 7 * 7 }}" in html
+    assert "&lt;b&gt;$x$" in html
+
+
 def test_other_prompts_are_refused_naming_both(tmp_path: Path) -> None:
     folders = [a_run(tmp_path / "first", [1.0] * 3), a_run(tmp_path / "second", [1.0] * 2)]
     target = tmp_path / "c.html"

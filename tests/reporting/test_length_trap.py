@@ -26,6 +26,12 @@ def growth(found: Found) -> None:
     found["evaluate"]["policies"]["ppo"]["mean_tokens"] = 60.0
 
 
+def _few_stages(found: Found) -> None:
+    """What the page needs to say it, and few plots."""
+    for name in set(found) - {"reward", "evaluate"}:
+        del found[name]
+
+
 def drawn(longer_wins: int, judged: int, of: int = 40) -> list[Json]:
     """SFT's two answers to each of 40 prompts: the second is longer, and scored higher in so many
     by the reward model and by the judge.
@@ -64,14 +70,14 @@ def test_of_two_answers_the_longer_one_by_hand() -> None:
 
 
 def test_two_signs_are_the_trap_and_stand_first(tmp_path: Path) -> None:
-    run = trapped(tmp_path, votes, growth, answers=drawn(36, 24))
+    run = trapped(tmp_path, votes, growth, _few_stages, answers=drawn(36, 24))
     first, *others = cautions_of(run)
     assert (first.headline, first.grave) == ("The reward model has learned length.", True)
     assert first.text.replace("\u202f", " ") == (
         "Always picking the longer answer orders 73 % of the held-out votes as labelers did; the "
         "reward model, 74 % (69 to 77 %). Of two SFT answers to the same prompt it scores the "
-        "longer one higher in 90 % of 40 pairs (the judge: 60 %). Trained to please it, PPO 60 "
-        "tokens an answer, where SFT writes 30."
+        "longer one higher in 90 % of 40 pairs (the judge: 60 %). Trained to please it, PPO "
+        "writes 60 tokens an answer, where SFT writes 30."
     )
     assert not any(one.headline.startswith("The reward model may know") for one in others)
     paragraphs = re.findall(r"<p>(.*?)</p>", render(run))

@@ -13,6 +13,10 @@ from rlhf.reporting.report import render
 from rlhf.reporting.samples import WITH_MORE, samples_of
 
 
+def plain(text: str) -> str:
+    return text.replace("\u202f", " ")
+
+
 def a_run(folder: Path, rows: list[Json]) -> RunRecord:
     return read_run(write_run(folder / "small", answers=rows))
 
@@ -55,11 +59,14 @@ def test_suspects_are_counted_beside_sft_drawn_again(tmp_path: Path) -> None:
         ("PPO", "1 of 8", ("1", "0", "0", "0")),
         ("SFT, drawn again", "0 of 8", ("0", "0", "0", "0")),
     ]
-    figures = {
-        one.name: (one.value.replace("\u202f", " "), one.beside) for one in glance(run, table)
-    }
+    figures = {one.name: (plain(one.value), one.beside) for one in glance(run, table)}
     assert figures["Suspicious answers"] == ("0 of 8", "SFT, drawn again 0 of 8")
     assert figures["DPO beats SFT"][0] == "70 %"
+    assert "At equal length" not in figures
+    equal = {"rate": 0.61, "low": 0.55, "high": 0.67}
+    run.result("evaluate")["policies"]["dpo"]["length_controlled"] = equal
+    shown = {one.name: (plain(one.value), plain(one.beside)) for one in glance(run, table)}
+    assert shown["At equal length"] == ("61 %", "95 % interval 55 to 67 %")
 
 
 def test_the_filters_have_more_than_the_dozen_suspicious_ones_first(tmp_path: Path) -> None:
