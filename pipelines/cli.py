@@ -274,12 +274,17 @@ def lineage(
     ],
     ranking: Annotated[str | None, typer.Option(help="Begin at this ranking of the run.")] = None,
     labeler: Annotated[str | None, typer.Option(help="Begin at this labeler's votes.")] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Where to look for a file that lies in no run."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:
     """Back to every ranking and labeler behind something, and on to all that was made from it."""
     from pipelines.commands.lineage import lineage_command
 
-    raise typer.Exit(lineage_command(path, ranking=ranking, labeler=labeler, as_json=as_json))
+    code = lineage_command(path, ranking=ranking, labeler=labeler, runs=runs or [], as_json=as_json)
+    raise typer.Exit(code)
 
 
 @app.command()

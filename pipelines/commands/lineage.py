@@ -13,13 +13,24 @@ from pipelines.commands.status import run_folder
 from pipelines.faults import ExitCode
 from rlhf.data.identity import Json, file_sha256
 from rlhf.reporting.formatting import count as counted
-from rlhf.tracking.lineage import Made, RunMade, altered, places_of, read_made, run_of
+from rlhf.tracking.lineage import Made, RunMade, altered, copies_of, places_of, read_made, run_of
 from rlhf.tracking.published import published
 from rlhf.tracking.votes import Vote, by_labeler, votes_in
 
 
-def lineage_command(path: Path, *, ranking: str | None, labeler: str | None, as_json: bool) -> int:
-    """Prints where something came from and what became of it."""
+def lineage_command(
+    path: Path,
+    *,
+    ranking: str | None,
+    labeler: str | None,
+    runs: Sequence[Path],
+    as_json: bool,
+) -> int:
+    """Prints where something came from and what became of it. What lies in no run is looked for
+    among `runs`, by its bytes.
+    """
+    if path.exists() and run_of(path) is None:
+        path = _same(path, runs or [Path("runs")])
     run = _run(path, among_names=ranking is not None or labeler is not None)
     if ranking is not None or labeler is not None:
         found = from_votes(run, ranking=ranking, labeler=labeler)
@@ -38,12 +49,19 @@ def _run(path: Path, *, among_names: bool) -> RunMade:
     if not path.exists():
         raise ValueError(f"{path} is not there: name a file that a run made, or its stage's folder")
     root = run_of(path)
-    if root is None:
-        raise ValueError(
-            f"{path} lies in no run folder, and only there is it known what was made from what: "
-            "name the file in its run, as runs/<run>/round-1/dpo/<fingerprint>/model"
-        )
+    assert root is not None, path
     return read_made(root)
+
+
+def _same(path: Path, runs: Sequence[Path]) -> Path:
+    """The same file in a run folder; ValueError where there is none."""
+    found = copies_of(path, runs)
+    if not found:
+        raise ValueError(
+            f"{path} lies in no run folder, and no run in {', '.join(map(str, runs))} holds the "
+            "same bytes: name the file in its run, or its run with --runs"
+        )
+    return found[0]
 
 
 def from_path(run: RunMade, path: Path) -> Json:

@@ -62,14 +62,19 @@ def _row(stage: str, cost: Cost) -> CostRow:
         duration(cost.lost_seconds) if cost.lost_seconds else ABSENT,
         energy(cost.kwh),
         grams(cost.co2e_kg),
-        ABSENT if cost.money is None else number(cost.money),
+        ABSENT if cost.money is None else small(cost.money, 2),
     )
+
+
+def small(value: float, digits: int) -> str:
+    """A number whose first digits show, however small it is: 0.00029, 2 -> "0.00029"."""
+    return f"{value:.2g}" if 0 < value < 0.5 * 10 ** (1 - digits) else number(value, digits)
 
 
 def energy(kwh: float) -> str:
     """0.0059 -> "5.9 Wh"."""
     if kwh < 0.9995:
-        return f"{number(1000 * kwh, 1)}{THIN}Wh"
+        return f"{small(1000 * kwh, 1)}{THIN}Wh"
     return f"{number(kwh, 1)}{THIN}kWh"
 
 
@@ -78,7 +83,7 @@ def grams(kilograms: float | None) -> str:
     if kilograms is None:
         return ABSENT
     if kilograms < 0.9995:
-        return f"{number(1000 * kilograms, 1)}{THIN}g"
+        return f"{small(1000 * kilograms, 1)}{THIN}g"
     return f"{number(kilograms, 1)}{THIN}kg"
 
 
@@ -114,7 +119,7 @@ def _people(found: Costs) -> str:
 
 def _money(found: Costs) -> str:
     parts = [
-        f"{number(money)} {found.currency} for {what}"
+        f"{small(money, 2)} {found.currency} for {what}"
         for what, money in (("devices", found.total.money), ("labelers", found.labeler_money))
         if money is not None
     ]
@@ -140,5 +145,5 @@ def _share(share: Json, found: Costs) -> str:
         whose = "simulated" if found.simulated else "a labeler's"
         parts.append(f"{number(share['labeler_minutes'], 1)} {whose} minutes")
     if share["money"] is not None:
-        parts.append(f"{number(share['money'], 3)} {found.currency}")
+        parts.append(f"{small(share['money'], 2)} {found.currency}")
     return listed(parts)

@@ -2,7 +2,7 @@
 (`pip install rlhf-pipeline[costs]`), else assumed from watts that the config names.
 
 CodeCarbon is asked in its offline mode, at the beginning and the end of a stage and twice a minute
-in between, in a thread of its own: it slows nothing down.
+in between, in a thread of its own; the first time it takes some seconds to look around.
 """
 
 import importlib.util
@@ -118,9 +118,9 @@ def open_meter(settings: LedgerSettings, name: str, held: Devices) -> Meter:
 @cache
 def _tracker(country: str) -> Any:
     """One for the process: its first measurement takes seconds."""
-    logging.getLogger("codecarbon").setLevel(logging.ERROR)
     from codecarbon import OfflineEmissionsTracker
 
+    logging.getLogger("codecarbon").setLevel(logging.ERROR)  # its import sets a level of its own
     return OfflineEmissionsTracker(
         country_iso_code=country,
         save_to_file=False,

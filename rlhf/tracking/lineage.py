@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rlhf.data.identity import Json, file_sha256, tree_sha256
 from rlhf.data.jsonl import read_json
+from rlhf.tracking.outputs import WEIGHTS
 from rlhf.tracking.run_folder import (
     CURRENT,
     MARKER,
@@ -143,6 +144,30 @@ def run_of(path: Path) -> Path | None:
     """The folder of the run that a path lies in; None where it lies in none."""
     whole = path.absolute()
     return next((one for one in (whole, *whole.parents) if any(one.glob("round-*"))), None)
+
+
+def copies_of(path: Path, runs: Iterable[Path]) -> list[Path]:
+    """The files in run folders (or in folders of runs) that hold the same bytes as a file, or as
+    the weights in a model's folder.
+    """
+    if path.is_dir():
+        path = next((one for one in sorted(path.iterdir()) if one.suffix in WEIGHTS), path)
+    if not path.is_file():
+        return []
+    size, digest = path.stat().st_size, file_sha256(path)
+    stages = {
+        stage.resolve()
+        for place in runs
+        for pattern in ("round-*/*/*", "*/round-*/*/*")
+        for stage in place.glob(pattern)
+        if stage.is_dir()
+    }
+    return [
+        one
+        for stage in sorted(stages)
+        for one in sorted(stage.rglob(f"*{path.suffix}"))
+        if one.is_file() and one.stat().st_size == size and file_sha256(one) == digest
+    ]
 
 
 def places_of(run: RunMade, path: Path) -> list[str]:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, event, func, insert, select, text
 
 from rlhf.feedback.schema import accounts, answers, drafts, flags, sessions, throttles
 from rlhf.feedback.store import Campaign, Judgement, Store
+from rlhf.feedback.withdrawal import said_by, withdrawn_labelers
 
 SECRET = "the-reason-that-only-ada-would-give"
 
@@ -141,3 +142,25 @@ def test_nobody_is_withdrawn_by_mistake(store: Store, made: Campaign) -> None:
     with pytest.raises(ValueError, match="no labeler 'adda'"):
         store.withdraw("adda")
     assert len(store.rankings(made)) == 3
+
+
+def test_what_to_look_for_in_copies_is_theirs_alone(store: Store, made: Campaign) -> None:
+    bobs = next(store.items(made))
+    (rival, *_) = bobs.responses
+    task = claimed(store, made, "ada")
+    said = Judgement(tuple((one,) for one in task.shown))
+    store.submit(task.item_id, "ada", said, submission_id="last", rationale=rival.text)
+    with store.database.reading() as db:
+        assert said_by(db, "adda") is None
+        found = said_by(db, "ada")
+        assert withdrawn_labelers(db) == set()
+    assert found is not None
+    assert len(found.ids) == 5
+    # The rationale that is also a model's answer is not looked for.
+    assert found.texts == {SECRET * 20, SECRET}
+    store.withdraw("ada")
+    with store.database.reading() as db:
+        emptied = said_by(db, "ada")
+        assert withdrawn_labelers(db) == {"ada"}
+    assert emptied is not None
+    assert (emptied.ids, emptied.texts) == (frozenset(), frozenset())

@@ -10,7 +10,7 @@ from run_by_hand import write_run
 
 from pipelines.summary import write_summary
 from rlhf.reporting.cautions import cautions_of
-from rlhf.reporting.costs import costs_section
+from rlhf.reporting.costs import costs_section, energy, grams
 from rlhf.reporting.reading import read_run
 from rlhf.reporting.report import render
 from rlhf.tracking.ledger import LEDGER, Spent
@@ -51,9 +51,9 @@ def test_the_sentences_say_what_is_known(tmp_path: Path) -> None:
         "Money: 7.00 EUR for devices and 45.00 EUR for labelers.",
         # Four rankings; DPO won 70 %.
         "For each accepted ranking: 1 min 15 s of device time, 1.2 Wh, 22.5 a labeler's minutes "
-        "and 13.000 EUR.",
-        "For each point of win rate above one half: 15 s of device time, 0.2 Wh, 4.5 a labeler's "
-        "minutes and 2.600 EUR.",
+        "and 13.00 EUR.",
+        "For each point of win rate above one half: 15 s of device time, 0.25 Wh, 4.5 a labeler's "
+        "minutes and 2.60 EUR.",
     ]
     assert [(row.stage, row.attempts, plain(row.lost), row.money) for row in found.rows] == [
         ("label", "1", "–", "–"),
@@ -63,6 +63,22 @@ def test_the_sentences_say_what_is_known(tmp_path: Path) -> None:
     page = render(read_run(run))
     assert '<h2 id="costs">What it cost</h2>' in page
     assert '<th scope="col">EUR</th>' in page
+
+
+def test_small_figures_show_their_first_digits() -> None:
+    assert [plain(energy(kwh)) for kwh in (8.68e-6, 0.0003, 0.0059, 2.5, 0.0)] == [
+        "0.0087 Wh",
+        "0.3 Wh",
+        "5.9 Wh",
+        "2.5 kWh",
+        "0.0 Wh",
+    ]
+    assert [plain(grams(one)) for one in (3.5e-6, 0.02, 1.5, None)] == [
+        "0.0035 g",
+        "20.0 g",
+        "1.5 kg",
+        "–",
+    ]
 
 
 def test_what_is_not_known_is_not_invented(tmp_path: Path) -> None:

@@ -178,3 +178,16 @@ def test_the_command_says_where_it_came_from_or_why_not(run: Path, tmp_path: Pat
 def test_the_run_of_a_path_is_the_nearest_folder_with_rounds(run: Path, tmp_path: Path) -> None:
     assert run_of(run / "round-1/dpo/current/model/model.safetensors") == run
     assert run_of(tmp_path) is None
+
+
+def test_weights_that_were_copied_away_are_found_by_their_bytes(run: Path, tmp_path: Path) -> None:
+    away = tmp_path / "deployed" / "model.safetensors"
+    away.parent.mkdir()
+    shutil.copy(run / "round-1/reward/reward-aaa/model/model.safetensors", away)
+    for path, runs in ((away, run.parent), (away.parent, run)):
+        words = ["lineage", str(path), "--runs", str(runs), "--json"]
+        found = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).output)
+        assert found["made_by"] == ["round-1/reward/reward-aaa"]
+    away.write_text("reward weight$")  # as long as the true ones
+    with pytest.raises(ValueError, match="holds the same bytes"):
+        CliRunner().invoke(app, words, catch_exceptions=False)

@@ -340,3 +340,21 @@ def test_mistakes_are_one_sentence(run: Path, tmp_path: Path) -> None:
     told = " ".join(said.output.split())
     assert "5 answers emptied" in told
     assert "does sft, sample, label, preferences, reward" in told
+
+
+def test_somebody_elses_row_stays_also_where_they_wrote_the_same() -> None:
+    ours, bobs = rankings()[0].to_json(), {**rankings()[1].to_json(), "rationale": REASON}
+    ada = Belongings("ada", frozenset([ours["id"]]), frozenset([REASON, SHORT]))
+    assert ada.without_lines(line(ours) + line(bobs)) == line(bobs)
+    assert ada.without({"rankings": [ours, bobs], "note": f"said {REASON}, {SHORT}"}) == {
+        "rankings": [bobs],
+        "note": f"said [withdrawn], {SHORT}",
+    }
+    stranger = Belongings("ada", frozenset(), frozenset(), known_by_name=False)
+    weights = {"weights": {"ada": 1.0}, "held_out": ["ada"], "by_labeler": [{"name": "ada"}]}
+    assert stranger.without(weights) == weights
+    assert ada.without(weights) == {"weights": {}, "held_out": [], "by_labeler": []}
+    assert ada.without({"labels": {"ada": 1}, "name": "ada"}) == {
+        "labels": {"ada": 1},
+        "name": "ada",
+    }
