@@ -20,8 +20,17 @@ from rlhf.data.identity import Json, content_id
 from rlhf.data.jsonl import read_jsonl, write_jsonl
 from rlhf.data.privacy import scrub
 from rlhf.tracking.alerts import MAX_TITLE, Alert
+from rlhf.tracking.courier import Courier
 from rlhf.tracking.outputs import as_artifact, plain_name, record_output, scrubbed, upstream
-from rlhf.tracking.wandb_run import WandbSettings, end_run, first_line, publish, start_run
+from rlhf.tracking.wandb_run import (
+    WandbSettings,
+    abandon_service,
+    end_run,
+    finish_seconds,
+    first_line,
+    publish,
+    start_run,
+)
 
 __all__ = ["Mirror", "WandbSettings", "mirrored_name", "open_mirror"]
 
@@ -35,31 +44,38 @@ log = logging.getLogger(__name__)
 
 
 class Mirror:
-    """One stage in W&B. Every method may be called at any time and never raises for W&B's sake."""
+    """One stage in W&B. Every method may be called at any time, returns at once (`finish` apart)
+    and never raises for W&B's sake.
+    """
 
-    def __init__(self, settings: WandbSettings, folder: Path, stage: str) -> None:
+    def __init__(self, settings: WandbSettings, folder: Path, stage: str, run: Any = None) -> None:
         self.settings = settings
         self.folder = folder
         self.stage = stage
-        self.run: Any = None
+        self.run = run
         self._step = -1
         self._warned = False
+        # W&B's service takes what it is given through a socket, and where it hangs that is full
+        # after some hundred steps: nothing but this thread may wait for it.
+        self._courier = Courier(self._warn) if run is not None else None
 
     def log(self, numbers: Json, step: int | None = None) -> None:
         """Adds figures at a step; without one, at the step after the last. None is no figure."""
-        self._safely("figures", lambda: self._figures(numbers, step))
+        given = dict(numbers)
+        self._hand_over("figures", lambda: self._figures(given, step))
 
     def table(self, name: str, rows: Sequence[Json], step: int | None = None) -> None:
         """Adds a table at a step. Earlier ones stay: each in the history under `name`, and all of
         them together, with their step, in `<name>_every_step` when the stage ends.
         """
-        self._safely(f"table {name!r}", lambda: self._table(name, rows, step))
+        given = [dict(row) for row in rows]
+        self._hand_over(f"table {name!r}", lambda: self._table(name, given, step))
 
     def alert(self, alert: Alert) -> None:
         """Tells those who watch the project, once: the same with other numbers is the same, also
         where the stage was started again.
         """
-        self._safely(f"alert {alert.title!r}", lambda: self._alert(alert))
+        self._hand_over(f"alert {alert.title!r}", lambda: self._alert(alert))
 
     def output(
         self,
@@ -74,16 +90,28 @@ class Mirror:
         """Records what the stage made as an artifact, and which artifacts it was made from; `best`
         is another stage's artifact that this one found to be the best of its run.
         """
-        self._safely(
+        self._hand_over(
             f"output {name!r}", lambda: self._output(name, kind, folder, uses, best, metadata)
         )
 
     def finish(self, summary: Json, exit_code: int = 0) -> None:
-        """Ends the mirror; what follows is not mirrored."""
-        self._safely("tables", self._log_every_step)
-        self._safely("summary", lambda: self.run.summary.update(scrubbed(summary)))
-        self._safely("end", lambda: end_run(self.settings, self.run, exit_code))
-        self.run = None
+        """Ends the mirror, once W&B has all of it; what follows is not mirrored. A service that
+        hangs is waited for as long as a server that does not answer, and ended.
+        """
+        if self._courier is None:
+            return
+        self._hand_over("tables", self._log_every_step)
+        self._hand_over("summary", lambda: self.run.summary.update(scrubbed(summary)))
+        courier, self._courier = self._courier, None
+        seconds = finish_seconds(self.settings)
+        try:
+            if courier.wait(seconds):
+                end_run(self.settings, self.run, exit_code)
+            else:  # said first: what it still had to do fails now
+                self._warn("end", TimeoutError(f"W&B's service took nothing for {seconds:g} s"))
+                abandon_service()
+        except Exception as error:  # noqa: BLE001 - no fault of a mirror may end a stage
+            self._warn("end", error)
 
     def _figures(self, numbers: Json, step: int | None) -> None:
         given = {key: value for key, value in numbers.items() if value is not None}
@@ -160,13 +188,9 @@ class Mirror:
         aliases = ["latest", self.folder.parents[1].name, _version(self.folder)]
         publish(self.run, as_artifact(listed), aliases=aliases)
 
-    def _safely(self, what: str, act: Callable[[], object]) -> None:
-        if self.run is None:
-            return
-        try:
-            act()
-        except Exception as error:  # noqa: BLE001 - no fault of a mirror may end a stage
-            self._warn(what, error)
+    def _hand_over(self, what: str, act: Callable[[], object]) -> None:
+        if self._courier is not None:
+            self._courier.hand(what, act)
 
     def _warn(self, what: str, error: Exception) -> None:
         if not self._warned:
@@ -195,9 +219,9 @@ def open_mirror(
     round, stage and fingerprint. A server that does not answer within seconds is done without: the
     stage is logged offline.
     """
-    mirror = Mirror(settings, folder.absolute(), stage)
+    silent = Mirror(settings, folder.absolute(), stage)
     if not settings.enabled or os.environ.get("WANDB_MODE") == "disabled":
-        return mirror
+        return silent
     around = folder.absolute().parent.parent
     identity = {
         "id": content_id("stage", [run, around.name, stage, fingerprint]),
@@ -207,13 +231,13 @@ def open_mirror(
         "project": settings.project,
         "entity": settings.entity,
         "config": scrubbed(config | {"run_folder": f"{run}/{around.name}/{stage}/{fingerprint}"}),
-        "dir": str(mirror.folder),
+        "dir": str(silent.folder),
     }
     try:
-        mirror.run = start_run(settings, identity)
+        return Mirror(settings, silent.folder, stage, start_run(settings, identity))
     except Exception as error:  # noqa: BLE001 - no fault of a mirror may end a stage
-        mirror._warn("start", error)
-    return mirror
+        silent._warn("start", error)
+    return silent
 
 
 def mirrored_name(stage: str, name: str) -> str:

@@ -97,14 +97,14 @@ def start_run(settings: WandbSettings, identity: Json) -> Any:
                 base_url,
                 first_line(error),
             )
-            _abandon_service()
+            abandon_service()
             # Empty, but they would look like runs to upload.
             for attempt in _attempts(identity) - before:
                 shutil.rmtree(attempt)
     try:
         return _init(identity, "offline")
     except Exception:  # noqa: BLE001 - the service may have died in an earlier stage
-        _abandon_service()
+        abandon_service()
         return _init(identity, "offline")
 
 
@@ -122,12 +122,17 @@ def publish(
     )
 
 
+def finish_seconds(settings: WandbSettings) -> float:
+    """How long the end of a run may take."""
+    return FINISH_WITH_MODELS_SECONDS if settings.upload_models else FINISH_SECONDS
+
+
 def end_run(settings: WandbSettings, run: Any, exit_code: int) -> None:
     """Ends a run. Raises TimeoutError where the server did not take the rest within the time that
     is allowed; the rest is on disk.
     """
     offline, written = run.settings._offline, Path(run.settings.sync_file)
-    seconds = FINISH_WITH_MODELS_SECONDS if settings.upload_models else FINISH_SECONDS
+    seconds = finish_seconds(settings)
     done: Future[None] = Future()
 
     def finish() -> None:
@@ -142,7 +147,7 @@ def end_run(settings: WandbSettings, run: Any, exit_code: int) -> None:
         done.result(seconds)
     except TimeoutError as error:
         _unreachable.add(str(run.settings.base_url))
-        _abandon_service()
+        abandon_service()
         raise TimeoutError(f"the server did not take the rest within {seconds:g} s") from error
     if not offline:
         # W&B's own mark for "all of this is on the server".
@@ -193,7 +198,7 @@ def _init(identity: Json, mode: Literal["online", "offline"]) -> Any:
     return run
 
 
-def _abandon_service() -> None:
+def abandon_service() -> None:
     """Ends W&B's service process without waiting for what it still wants to upload (its logs are on
     disk): it holds on to the ids of runs that it could not start or finish.
     """

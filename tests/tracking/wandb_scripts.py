@@ -26,11 +26,14 @@ def break_server(fault):
     # Until it is called with "none".
     urllib.request.urlopen(os.environ["WANDB_BASE_URL"] + "/break/" + fault).close()
 
-def kill_service():
+def service():
     from wandb.sdk import wandb_setup
-    service = wandb_setup.singleton()._connection._proc._process
-    service.kill()
-    service.wait()
+    return wandb_setup.singleton()._connection._proc._process
+
+def kill_service():
+    found = service()
+    found.kill()
+    found.wait()
 """
 
 
