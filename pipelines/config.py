@@ -252,9 +252,12 @@ class PPOSection(TrainedSection):
 
 
 class RLOOSection(TrainedSection):
-    """RLOO against the reward model, by TRL."""
+    """RLOO against the reward model, by TRL; against one that is not certified to be fit for RL
+    only with `allow_unfit_reward`.
+    """
 
     enabled: bool = False
+    allow_unfit_reward: bool = False
 
 
 class RejectionSection(TrainedSection):

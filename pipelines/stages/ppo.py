@@ -35,7 +35,7 @@ def run(work: Work) -> Json:
     Raises UnfitRewardError where the reward model is not certified to be fit for RL, unless the
     config allows that.
     """
-    fitness = fitness_for_rl(work)
+    fitness = fitness_for_rl(work, "ppo")
     from rlhf.models.conversation import fit_prompt, prompt_ids
     from rlhf.models.loading import load_tokenizer
     from rlhf.models.training import trainer_settings

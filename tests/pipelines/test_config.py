@@ -161,6 +161,7 @@ CHANGES = {
     "dpo.trainer": ("{}", "dpo"),
     "ppo.trainer": ("{total_episodes: 64}", "ppo"),
     "ppo.allow_unfit_reward": ("true", "ppo"),
+    "rloo.allow_unfit_reward": ("true", "rloo"),
     "rloo.trainer": ("{beta: 0.1}", "rloo"),
     "rejection.trainer": ("{learning_rate: 0.1}", "rejection"),
     "rejection.num_samples": ("4", "rejection"),
