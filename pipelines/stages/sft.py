@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.artifacts import model_of, read_prompts_of
+from pipelines.artifacts import WRITTEN, model_of, read_prompts_of
 from pipelines.campaigns import writing_name
 from pipelines.config import RunConfig
 from pipelines.stage import Stage, Work
@@ -17,7 +17,8 @@ def settings(config: RunConfig) -> Json:
     section = config.sft.model_dump(exclude={"guidelines"})
     if not config.sft.written:  # said only where it is so: what was trained before stays valid
         del section["written"]
-    return {"sft": section, "model": config.model.model_dump(), "seed": config.seed}
+    model = {**config.model.model_dump(), **config.model.of_training()}
+    return {"sft": section, "model": model, "seed": config.seed}
 
 
 def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:  # noqa: ARG001
@@ -52,7 +53,7 @@ def run(work: Work) -> Json:
     prompts = read_prompts_of(work.inputs["prompts"])
     if work.config.sft.written:
         written = _written(work.config)
-        write_json(work.folder / "written.json", written)  # a snapshot of what was in the store
+        write_json(work.folder / WRITTEN, written)
         prompts = [
             replace(prompt, demonstration=written.get(prompt.id, prompt.demonstration))
             for prompt in prompts
