@@ -2,7 +2,8 @@
 
 `python -m benchmarks.frontier [--quick]`: the controlled world, exact optimal policies, so that
 what is measured is the reward and nothing else. Every seed is a world, a crew and labels of its
-own. The last line is JSON.
+own. With `--trained`, what policies reach that the shipped trainers trained in it
+(`benchmarks.trained_frontier`). The last line is JSON.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import numpy as np
 from benchmarks.crew import Labels, Temper, compare, crew
 from benchmarks.policies import best_of, earned, efficiency, optimal_at
 from benchmarks.rewards import comparisons_of, ensemble, from_tokens, smoothed, squared
+from benchmarks.trained_frontier import run as trained
 from benchmarks.world import Array, Case, World, make_world
 from rlhf.feedback.manners import labeler_weights
 from rlhf.reward.labelers import aware_weights, learn, plain_weights
@@ -237,7 +239,14 @@ def main() -> None:
         "--seeds", type=int, help="worlds of each case, for every crew (default 20)"
     )
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument(
+        "--trained", action="store_true", help="trained policies: 20 seeds, or 3 with --quick"
+    )
     args = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes are the parallelism
+    if args.trained:
+        print(json.dumps(trained(args.seeds or (3 if args.quick else 20), args.processes)))
+        return
     num_seeds = args.seeds or (5 if args.quick else 20)
     cases: list[Case] = ["well-specified"] if args.quick else list(CREWS)
     jobs = [
@@ -248,7 +257,6 @@ def main() -> None:
     if not args.quick:
         more = range(num_seeds, max(num_seeds, CLEAN_SEEDS))
         jobs += [Job("well-specified", seed, ("careful",)) for seed in more]
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes are the parallelism
     started = time.monotonic()
     made: list[Rows] = []
     with multiprocessing.get_context("spawn").Pool(args.processes) as pool:

@@ -10,7 +10,8 @@ activations. default: the same, each with its defaults: a value head on the poli
 model and recomputed activations there; default_both_plain: TRL without recomputing. mixed_length:
 responses end after any token, a value model of its own, neither recomputes. 150k: the memory that
 training adds with a vocabulary of 151,936. time_to_reward: seconds until the score has risen by
-four fifths of what both reach, default against default.
+four fifths of what both reach, default against default; the reward counts words, so that it can be
+learned.
 """
 
 import argparse
@@ -47,6 +48,7 @@ class Case:
     response_tokens: int = 64
     shared: bool = False
     recompute: bool = False  # TRL alone, whose default it is
+    counts: bool = False  # a reward that can be learned
     rollouts: int = 3
     epochs: int = 4
     learning_rate: float = 1e-5
@@ -75,12 +77,14 @@ SPEED = (
 LARGE = Case("150k", vocab_size=151_936, hidden_size=64, num_layers=2, rollouts=1, epochs=1)
 REWARD = Case(
     "time_to_reward",
+    vocab_size=256,
     hidden_size=96,
     num_layers=3,
+    counts=True,
     ends=1 / 24,
     shared=True,
     recompute=True,
-    rollouts=16,
+    rollouts=24,
     learning_rate=1e-3,
 )
 
@@ -94,7 +98,9 @@ class Bench:
 
     def run(self, who: str, case: Case) -> Json:
         """What one worker measured."""
-        folder = self.scratch / f"{case.vocab_size}-{case.hidden_size}-{case.ends:.3f}"
+        folder = (
+            self.scratch / f"{case.vocab_size}-{case.hidden_size}-{case.ends:.3f}-{case.counts}"
+        )
         if not folder.exists():
             write_models(
                 folder,
@@ -102,6 +108,7 @@ class Bench:
                 hidden_size=case.hidden_size,
                 num_layers=case.num_layers,
                 ends=case.ends,
+                counts=case.counts,
             )
         asked: Json = {
             "folder": str(folder),

@@ -12,11 +12,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from benchmarks.crew import Labels
-from benchmarks.world import END, VOCABULARY, Array, World
+from benchmarks.world import END, STEPS, VOCABULARY, WORDS, Array, World
 from rlhf.reward.labelers import RIDGE, Comparisons, plain_weights
 
 MEMBERS = 5
 SMOOTHING = 0.1
+RARE_RIDGE = 1.0  # what stands seldom is to be learned from few labels
 Prompts = NDArray[np.int64]
 Reward = Callable[[Prompts], Array]
 
@@ -47,6 +48,20 @@ def squared(made: Comparisons) -> Array:
     gram = made.difference.T @ made.difference + RIDGE * np.eye(made.difference.shape[1])
     weights = np.linalg.solve(gram, made.difference.T @ (2 * made.vote - 1))
     return np.asarray(weights, dtype=np.float64)
+
+
+def by_count(world: World, labels: Labels) -> Reward:
+    """Linear in the published features and in how often each word stands, each number of times for
+    itself: it can learn that the third time is once too often, which no linear feature says.
+    """
+    counts = (world.responses[:, :, None] == np.arange(WORDS)).sum(1)  # (N, words)
+    hot = (counts[:, :, None] == np.arange(STEPS + 1)).reshape(len(counts), -1).astype(float)
+    made = comparisons_of(world, labels)
+    apart = hot[labels.first] - hot[labels.second]
+    both = replace(made, difference=np.concatenate([made.difference, apart], 1))
+    weights = plain_weights(both, ridge=RARE_RIDGE)
+    cut = world.num_features
+    return lambda prompts: world.rewards(weights[:cut], prompts) + hot @ weights[cut:]
 
 
 def ensemble(world: World, made: Comparisons, prompts: Prompts, *, seed: int) -> Array:

@@ -37,7 +37,9 @@ class World:
     END as the last where one ends early, padded with END, (N, 6); `lengths`: words, (N,).
     `published`: what the features of a response are made of (`features` makes them), (N, F).
     `gold`: the reward, mean 0 on each prompt and standard deviation 1 over all under the reference,
-    (P, N). `logprobs`: the reference, (P, N). `train` and `test` index prompts.
+    (P, N). `logprobs`: the reference, (P, N); `next_word`: what it is made of, the log-probability
+    of a token by the one before it, where END before means that there is none, (P, 5, 5). `train`
+    and `test` index prompts.
     """
 
     case: Case
@@ -48,6 +50,7 @@ class World:
     published: Array
     gold: Array
     logprobs: Array
+    next_word: Array
     train: NDArray[np.int64]
     test: NDArray[np.int64]
 
@@ -88,7 +91,8 @@ def make_world(
     vectors = np.stack([np.cos(angles), np.sin(angles)], 2).sum(1) * np.sqrt(2 / PROMPT_LETTERS)
     responses, lengths = all_responses()
     rare = TRAP_RARITY if case == "trap" else 0.0
-    logprobs = _reference(random, vectors, responses, rare)
+    next_word = _next_word(random, vectors, rare)
+    logprobs = _reference(next_word, responses)
     counts = (responses[:, :, None] == np.arange(WORDS)).sum(1).astype(float)  # (N, words)
     squared: Array = (lengths.astype(np.float64) - 3.0)[:, None] ** 2
     published = np.concatenate([counts, _doubles(responses), _first(responses)], 1)
@@ -105,19 +109,20 @@ def make_world(
         published,
         np.zeros_like(logprobs),
         logprobs,
+        next_word,
         np.sort(order[num_test:]),
         np.sort(order[:num_test]),
     )
     gold = world.rewards(random.normal(size=world.num_features), np.arange(num_prompts))
-    together = _standard(counts[:, 0] * counts[:, 1], logprobs)
-    hidden: Array = together - _standard(squared[:, 0], logprobs)
+    together = standardised(counts[:, 0] * counts[:, 1], logprobs)
+    hidden: Array = together - standardised(squared[:, 0], logprobs)
     if case == "mis-specified":
-        gold = _standard(gold, logprobs) + np.sqrt(0.5) * _standard(hidden, logprobs)
+        gold = standardised(gold, logprobs) + np.sqrt(0.5) * standardised(hidden, logprobs)
     if case == "trap":
         said = counts[:, TRAP_WORD]
         worth = np.minimum(said, TRAP_FREE) - 2 * np.maximum(said - TRAP_FREE, 0)
-        gold = 0.5 * _standard(gold, logprobs) + _standard(worth, logprobs)
-    return replace(world, gold=_standard(gold, logprobs))
+        gold = 0.5 * standardised(gold, logprobs) + standardised(worth, logprobs)
+    return replace(world, gold=standardised(gold, logprobs))
 
 
 def all_responses() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -136,28 +141,41 @@ def _prompts(random: np.random.Generator, count: int) -> NDArray[np.int64]:
     return np.sort(written[random.choice(len(written), count, replace=False)], 1)
 
 
-def _reference(
-    random: np.random.Generator, vectors: Array, responses: NDArray[np.int64], rare: float
-) -> Array:
-    """Log-probabilities of a policy that writes a word at a time, (P, N): what comes next depends
-    on the word before and on the prompt. `rare` is taken from the logits of the trap's word.
+def _next_word(random: np.random.Generator, vectors: Array, rare: float) -> Array:
+    """What a policy writes next, by the token before and by the prompt: log-probabilities,
+    (P, before, after); END stands where nothing is before. `rare` is taken from the logits of the
+    trap's word.
     """
-    tokens, start = WORDS + 1, WORDS
-    shape = (tokens, tokens)  # before (START stands where END would), after
+    tokens = WORDS + 1
+    shape = (tokens, tokens)
     logits = 0.5 * random.normal(size=shape) + 0.4 * np.einsum(
         "pd,dab->pab", vectors, random.normal(size=(vectors.shape[1], *shape))
     )
     logits[:, :, END] -= END_RARITY
     logits[:, :, TRAP_WORD] -= rare
-    step = logits - np.log(np.exp(logits).sum(2, keepdims=True))  # (P, before, after)
-    total = np.zeros((len(vectors), len(responses)))
+    normalised: Array = logits - np.log(np.exp(logits).sum(2, keepdims=True))
+    return normalised
+
+
+def _reference(next_word: Array, responses: NDArray[np.int64]) -> Array:
+    """Log-probabilities of responses written a word at a time, (P, N)."""
+    total = np.zeros((len(next_word), len(responses)))
     running = np.ones(len(responses), dtype=bool)
-    before = np.full(len(responses), start)
+    before = np.full(len(responses), END)
     for column in responses.T:
-        total += np.where(running, step[:, before, column], 0.0)
+        total += np.where(running, next_word[:, before, column], 0.0)
         running = running & (column != END)
-        before = np.where(running, column, start)
+        before = np.where(running, column, END)
     return total
+
+
+def standardised(reward: Array, logprobs: Array) -> Array:
+    """`reward` with mean 0 on each prompt and standard deviation 1 over all, under the reference;
+    (P, N) from (P, N) or (N,).
+    """
+    chances = np.exp(logprobs)
+    centred: Array = reward - (chances * reward).sum(1, keepdims=True)
+    return centred / float(np.sqrt((chances * centred**2).sum(1).mean()))
 
 
 def _doubles(responses: NDArray[np.int64]) -> Array:
@@ -171,12 +189,3 @@ def _first(responses: NDArray[np.int64]) -> Array:
     """Which word comes first, (N, words); none where the response is empty."""
     said: Array = (responses[:, :1] == np.arange(WORDS)).astype(np.float64)
     return said
-
-
-def _standard(reward: Array, logprobs: Array) -> Array:
-    """`reward` with mean 0 on each prompt and standard deviation 1 over all, under the reference;
-    (P, N) from (P, N) or (N,).
-    """
-    chances = np.exp(logprobs)
-    centred: Array = reward - (chances * reward).sum(1, keepdims=True)
-    return centred / float(np.sqrt((chances * centred**2).sum(1).mean()))

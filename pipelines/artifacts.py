@@ -1,7 +1,7 @@
 """Reading what stages wrote, as records."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlhf.data.identity import Json
@@ -10,6 +10,7 @@ from rlhf.data.records import Message, Prompt, Ranking, Response, Split
 
 TRAINED = ("dpo", "ppo", "rloo", "rejection")
 CERTIFICATE = "certificate.json"
+WRITTEN = "written.json"  # a snapshot of the demonstrations that people wrote
 Contest = tuple[Response, Response]  # a trained policy's answer, and SFT's to the same prompt
 
 
@@ -26,6 +27,19 @@ def read_certificate_of(folder: Path) -> Json:
 def read_prompts_of(folder: Path) -> list[Prompt]:
     """The prompts that the prompts stage wrote."""
     return [Prompt.from_json(row) for row in read_jsonl(folder / "prompts.jsonl")]
+
+
+def read_demonstrated_of(prompts: Path, sft: Path) -> list[Prompt]:
+    """The prompts of the train split with the demonstrations that the SFT stage trained on: where
+    people wrote some, theirs.
+    """
+    written = sft / WRITTEN
+    own: dict[str, str] = dict(read_json(written)) if written.exists() else {}
+    return [
+        replace(prompt, demonstration=own.get(prompt.id, prompt.demonstration))
+        for prompt in read_prompts_of(prompts)
+        if prompt.split == "train"
+    ]
 
 
 def read_responses_of(folder: Path) -> dict[str, list[Response]]:

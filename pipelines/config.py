@@ -67,6 +67,16 @@ class ModelConfig(Section):
     lora: LoraSettings | None = None
     max_tokens: int = Field(default=256, ge=16)
 
+    def of_training(self) -> Json:
+        """What changes a training that starts from the model of a stage before it. In bfloat16
+        without LoRA the weights are float32 while they are trained; that is said only where it is
+        so, and what was trained otherwise stays valid.
+        """
+        found = self.model_dump(exclude={"path", "chat_template"})
+        if self.dtype == "bfloat16" and self.lora is None:
+            found["trained_in"] = "float32"
+        return found
+
 
 class TrainedSection(Section):
     """A stage that trains; `trainer` goes to the trainer's own config class."""
@@ -254,9 +264,12 @@ class PPOSection(TrainedSection):
 
 
 class RLOOSection(TrainedSection):
-    """RLOO against the reward model, by TRL."""
+    """RLOO against the reward model, by TRL; against one that is not certified to be fit for RL
+    only with `allow_unfit_reward`.
+    """
 
     enabled: bool = False
+    allow_unfit_reward: bool = False
 
 
 class RejectionSection(TrainedSection):

@@ -1,17 +1,21 @@
 """Whether RL may start on a reward model: what its certificate says, or else what the user says."""
 
+from typing import Literal
+
 from pipelines.artifacts import read_certificate_of
 from pipelines.stage import UnfitRewardError, Work
 from rlhf.data.identity import Json
 
 FIT = "fit for RL"
+Climber = Literal["ppo", "rloo"]
 
 
-def fitness_for_rl(work: Work) -> Json:
-    """What to record of it: the verdict, and whether it was overridden; None where the config
-    leaves the certificate out.
+def fitness_for_rl(work: Work, climber: Climber) -> Json:
+    """What this stage is to record of it: the verdict, and whether it was overridden; None where
+    the config leaves the certificate out.
 
-    Raises UnfitRewardError where the verdict is another and `ppo.allow_unfit_reward` is not set.
+    Raises UnfitRewardError where the verdict is another and `allow_unfit_reward` is not set in the
+    stage's section.
     """
     if "certify" not in work.inputs:
         return {"reward_verdict": None, "unfit_reward_allowed": False}
@@ -19,19 +23,21 @@ def fitness_for_rl(work: Work) -> Json:
     verdict = certificate["verdict"]
     if verdict == FIT:
         return {"reward_verdict": verdict, "unfit_reward_allowed": False}
-    if not work.config.ppo.allow_unfit_reward:
-        raise UnfitRewardError(_refusal(certificate))
+    if not getattr(work.config, climber).allow_unfit_reward:
+        raise UnfitRewardError(_refusal(certificate, climber))
     return {"reward_verdict": verdict, "unfit_reward_allowed": True}
 
 
-def _refusal(certificate: Json) -> str:
+def _refusal(certificate: Json, climber: Climber) -> str:
     failing = [one["threshold"] for one in certificate["checks"] if one["passes"]["rl"] is False]
     first = failing[0]
+    name = climber.upper()
     others = f" and {len(failing) - 1} more checks" if len(failing) > 1 else ""
     return (
-        f"PPO does not start: the reward model is {_said(certificate['verdict'])} ({first['title']}"
-        f"{others}): {_remedy(certificate, first)}, or set ppo.allow_unfit_reward=true to start "
-        "all the same, or ppo.enabled=false to go on without PPO; `rlhf reward certify` shows all."
+        f"{name} does not start: the reward model is {_said(certificate['verdict'])} "
+        f"({first['title']}{others}): {_remedy(certificate, first)}, or set "
+        f"{climber}.allow_unfit_reward=true to start all the same, or {climber}.enabled=false to "
+        f"go on without {name}; `rlhf reward certify` shows all."
     )
 
 

@@ -21,7 +21,7 @@ def settings(config: RunConfig) -> Json:
     return {
         "certify": config.certify.model_dump(exclude={"enabled"}),
         "reward": config.reward.model_dump() if config.certify.curve else {},
-        "model": config.model.model_dump(exclude={"path", "chat_template"}),
+        "model": config.model.of_training(),
         "seed": config.seed,
     }
 

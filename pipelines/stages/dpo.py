@@ -27,7 +27,7 @@ FIGURES = (
 def settings(config: RunConfig) -> Json:
     return {
         "dpo": config.dpo.settings(),
-        "model": config.model.model_dump(exclude={"path", "chat_template"}),
+        "model": config.model.of_training(),
         "seed": config.seed,
     }
 

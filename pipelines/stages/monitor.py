@@ -13,7 +13,7 @@ from rlhf.data.identity import Json
 def settings(config: RunConfig) -> Json:
     return {
         "reward": config.reward.model_dump(),
-        "model": config.model.model_dump(exclude={"path", "chat_template"}),
+        "model": config.model.of_training(),
         "seed": config.seed,
     }
 

@@ -2,12 +2,17 @@
 split.
 """
 
-from pipelines.artifacts import model_of, read_prompts_of
+from typing import TYPE_CHECKING
+
+from pipelines.artifacts import model_of, read_demonstrated_of, read_prompts_of
 from pipelines.config import RunConfig
 from pipelines.fitness import fitness_for_rl
 from pipelines.stage import Stage, Work
 from pipelines.watching import watched
 from rlhf.data.identity import Json
+
+if TYPE_CHECKING:
+    from rlhf.policy.ptx import PtxRows
 
 # Where TRL's defaults are not what decides whether it works: the policy is judged at temperature 1,
 # and a response that does not end costs one standard deviation of the reward.
@@ -24,7 +29,7 @@ DEFAULTS: Json = {
 def settings(config: RunConfig) -> Json:
     return {
         "ppo": config.ppo.model_dump(),
-        "model": config.model.model_dump(exclude={"path", "chat_template"}),
+        "model": config.model.of_training(),
         "seed": config.seed,
     }
 
@@ -36,7 +41,7 @@ def run(work: Work) -> Json:
     Raises UnfitRewardError where the reward model is not certified to be fit for RL, unless the
     config allows that.
     """
-    fitness = fitness_for_rl(work)
+    fitness = fitness_for_rl(work, "ppo")
     from rlhf.models.conversation import fit_prompt, prompt_ids
     from rlhf.models.loading import load_tokenizer
     from rlhf.models.training import CHECKPOINTS, trainer_settings
@@ -53,7 +58,8 @@ def run(work: Work) -> Json:
         dtype=model.dtype,
         defaults=DEFAULTS,
     )
-    room = model.max_tokens - PPOConfig(**arguments).response_length
+    config = PPOConfig(**arguments)
+    room = model.max_tokens - config.response_length
     tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
     prompts: dict[str, list[PromptIds]] = {}
     for prompt in read_prompts_of(work.inputs["prompts"]):
@@ -74,9 +80,31 @@ def run(work: Work) -> Json:
         function_alone=ppo.reward_alone,
         held_out=prompts.get("validation", [])[: ppo.held_out_prompts],
         monitor=model_of(work.inputs["monitor"]) if "monitor" in work.inputs else None,
+        ptx=texts_to_mix(work) if config.ptx_coef > 0 else None,
     )
     found = {k: v for k, v in last.items() if k.startswith(("objective/", "val/"))}
     return {**found, "held_out": watch.best, "alarms": watch.alarms(), **fitness}
+
+
+def texts_to_mix(work: Work) -> "PtxRows":
+    """The demonstrations of the train split, as SFT trained on them, for PPO-ptx. Raises ValueError
+    where there are none.
+    """
+    from rlhf.models.loading import load_tokenizer
+    from rlhf.policy.sft import demonstrations
+
+    sft = work.inputs["sft"]
+    found = demonstrations(
+        load_tokenizer(model_of(sft)),
+        read_demonstrated_of(work.inputs["prompts"], sft),
+        work.config.model.max_tokens,
+    )
+    if not found:
+        raise ValueError(
+            "ppo.trainer.ptx_coef mixes demonstrations in, and no prompt of the train split has "
+            "one: set it to 0"
+        )
+    return found
 
 
 STAGE = Stage(

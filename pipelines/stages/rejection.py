@@ -20,7 +20,7 @@ def settings(config: RunConfig) -> Json:
     return {
         "rejection": config.rejection.model_dump(),
         "sample": config.sample.model_dump(include={"max_new_tokens", "temperature", "top_p"}),
-        "model": config.model.model_dump(exclude={"path", "chat_template"}),
+        "model": config.model.of_training(),
         "seed": config.seed,
     }
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def settings(config: RunConfig) -> Json:
     return {
         "reward": config.reward.model_dump(),
-        "model": config.model.model_dump(exclude={"path", "chat_template"}),
+        "model": config.model.of_training(),
         "seed": config.seed,
         **({"monitor": True} if config.ppo.enabled and config.ppo.monitor else {}),
     }

@@ -2,6 +2,7 @@
 
 from pipelines.artifacts import model_of, read_prompts_of
 from pipelines.config import RunConfig
+from pipelines.fitness import fitness_for_rl
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 
@@ -18,7 +19,12 @@ def settings(config: RunConfig) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes the RLOO policy."""
+    """Writes the RLOO policy.
+
+    Raises UnfitRewardError where the reward model is not certified to be fit for RL, unless the
+    config allows that.
+    """
+    fitness = fitness_for_rl(work, "rloo")
     from rlhf.models.conversation import fit_prompt, prompt_ids
     from rlhf.models.loading import load_tokenizer
     from rlhf.models.training import trainer_settings
@@ -57,14 +63,14 @@ def run(work: Work) -> Json:
         progress=work.progress,
     )
     names = ("reward", "reward_std", "kl", "completions/mean_length", "completions/clipped_ratio")
-    return {name: last[name] for name in names if name in last}
+    return {**{name: last[name] for name in names if name in last}, **fitness}
 
 
 STAGE = Stage(
     "rloo",
     "Align with RLOO",
-    ("prompts", "sft", "reward"),
-    1,
+    ("prompts", "sft", "reward", "certify"),
+    2,
     settings,
     run,
     enabled=lambda config: config.rloo.enabled,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.artifacts import model_of, read_prompts_of
+from pipelines.artifacts import WRITTEN, model_of, read_prompts_of
 from pipelines.campaigns import writing_name
 from pipelines.config import RunConfig
 from pipelines.stage import Stage, Work
@@ -18,7 +18,8 @@ def settings(config: RunConfig) -> Json:
     section = config.sft.model_dump(exclude={"guidelines"})
     if not config.sft.written:  # said only where it is so: what was trained before stays valid
         del section["written"]
-    return {"sft": section, "model": config.model.model_dump(), "seed": config.seed}
+    model = {**config.model.model_dump(), **config.model.of_training()}
+    return {"sft": section, "model": model, "seed": config.seed}
 
 
 def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:  # noqa: ARG001
@@ -84,7 +85,7 @@ def _snapshot(work: Work) -> dict[str, str]:
     """
     held = _written(work.config)
     written = {prompt_id: one.text for prompt_id, one in held.items()}
-    write_json(work.folder / "written.json", written)
+    write_json(work.folder / WRITTEN, written)
     rows = [
         {"id": one.id, "labeler_id": one.labeler_id, "prompt_id": prompt_id}
         for prompt_id, one in held.items()

@@ -23,6 +23,17 @@ ADAPTER_CONFIG = "adapter_config.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
+def trained_dtype(dtype: str, lora: LoraSettings | None) -> str:
+    """What a model is held in while all of its weights are trained: float32 where bfloat16 is asked
+    for, which has 8 bits, so that a step smaller than a 500th of a weight would leave it as it was.
+    The Trainer's `bf16` lets the layers compute in bfloat16 all the same. Under LoRA the weights
+    stay as asked for: they do not move, and the adapters are float32.
+
+    Micikevicius et al. (2018), Mixed precision training, section 3.1.
+    """
+    return "float32" if lora is None and dtype == "bfloat16" else dtype
+
+
 def device() -> torch.device:
     """Where single-process work runs: the first GPU where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -128,12 +139,16 @@ def _head_modules(model: PreTrainedModel) -> list[str]:
     return [name.split(".")[0] for name, module in model.named_modules() if module is head]
 
 
-def save_whole(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Saves a plain model folder; adapters are merged into the weights first, so that anything can
-    load it.
+def save_whole(
+    model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: str | None = None
+) -> None:
+    """Saves a plain model folder, in `dtype` where that is given; adapters are merged into the
+    weights first, so that anything can load it. The model is used up.
     """
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
+    if dtype is not None:
+        model.to(DTYPES[dtype])
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -44,6 +44,10 @@ class QuietTrainer(Trainer):
         super().__init__(**arguments)
         silence(self)
 
+    def compute_loss_context_manager(self) -> Any:
+        """The Trainer wraps a model's `forward` for `bf16`; our losses call parts of the model."""
+        return self.accelerator.autocast()
+
 
 def silence(trainer: Trainer) -> None:
     """Takes the progress bar and the printing callbacks off a trainer."""

@@ -19,7 +19,14 @@ from transformers import PreTrainedModel, TrainingArguments, set_seed
 from rlhf.data.identity import Json, content_id
 from rlhf.data.jsonl import read_json, write_json
 from rlhf.models.batching import sequence_logprobs
-from rlhf.models.loading import add_adapters, load_policy, load_tokenizer, pad_token_id, save_whole
+from rlhf.models.loading import (
+    add_adapters,
+    load_policy,
+    load_tokenizer,
+    pad_token_id,
+    save_whole,
+    trained_dtype,
+)
 from rlhf.models.lora import LoraSettings
 from rlhf.models.packing import TOLERANCE, in_batches, per_response
 from rlhf.models.training import fit
@@ -132,7 +139,7 @@ def train_dpo(
     pad = pad_token_id(tokenizer)
     if objective.ties and objective.nu is None:
         objective = replace(objective, nu=math.exp(float(first_log_nu(train))))
-    model = load_policy(policy, dtype).to(args.device)  # type: ignore[arg-type]
+    model = load_policy(policy, trained_dtype(dtype, lora)).to(args.device)  # type: ignore[arg-type]
     reference = kept_reference(model, train, pad, args)
     lengths = [len(response) for one in train for response in one.responses]
     set_seed(args.seed)  # adapters are drawn
@@ -149,7 +156,7 @@ def train_dpo(
     )
     last = fit(trainer, log=log, progress=progress)
     if trainer.is_world_process_zero():
-        save_whole(trainer.model, tokenizer, output)
+        save_whole(trainer.model, tokenizer, output, dtype)
     trainer.accelerator.wait_for_everyone()
     return last if objective.nu is None else {**last, "nu": objective.nu}
 
@@ -173,12 +180,15 @@ def kept_reference(
     path = Path(args.output_dir or ".") / REFERENCE
     texts = [[one.prompt, one.responses] for one in ranked]
     about = content_id("reference", texts)
-    kept = [_read_reference(path, about, model, ranked[0], pad) if args.process_index == 0 else []]
+    with _as_it_trains(args):
+        main = args.process_index == 0
+        kept = [_read_reference(path, about, model, ranked[0], pad) if main else []]
     broadcast_object_list(kept)
     if kept[0]:
         return torch.tensor(kept[0], dtype=torch.float64)
     own = range(args.process_index, len(ranked), args.world_size)
-    found = reference_logprobs(model, [ranked[i] for i in own], pad) if own else torch.empty(0)
+    with _as_it_trains(args):
+        found = reference_logprobs(model, [ranked[i] for i in own], pad) if own else torch.empty(0)
     starts = RankedDataset(ranked).starts
     places = [place for i in own for place in range(starts[i], starts[i + 1])]
     sums = torch.zeros(starts[-1], dtype=torch.float64)
@@ -188,6 +198,11 @@ def kept_reference(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"about": about, "logprobs": whole.tolist()})
     return whole.cpu()  # type: ignore[no-any-return]
+
+
+def _as_it_trains(args: TrainingArguments) -> torch.autocast:
+    """The context in which the policy is trained: rounded alike, it starts at its reference."""
+    return torch.autocast(args.device.type, torch.bfloat16, enabled=bool(args.bf16))
 
 
 def _read_reference(
@@ -201,5 +216,6 @@ def _read_reference(
         return []
     kept = torch.tensor(held["logprobs"], dtype=torch.float64)
     again = reference_logprobs(model, [first], pad)
-    near = torch.allclose(kept[: len(again)], again, rtol=TOLERANCE[model.dtype], atol=1e-3)
+    rounded = torch.bfloat16 if torch.is_autocast_enabled(model.device.type) else model.dtype
+    near = torch.allclose(kept[: len(again)], again, rtol=TOLERANCE[rounded], atol=1e-3)
     return kept.tolist() if near else []

@@ -14,7 +14,13 @@ from trl import DPOConfig
 from trl import DPOTrainer as TRLDPOTrainer
 
 from rlhf.data.identity import Json
-from rlhf.models.loading import add_adapters, load_policy, load_tokenizer, save_whole
+from rlhf.models.loading import (
+    add_adapters,
+    load_policy,
+    load_tokenizer,
+    save_whole,
+    trained_dtype,
+)
 from rlhf.models.lora import LoraSettings
 from rlhf.models.training import fit, silence
 from rlhf.reward.rankings import RankedPrompt
@@ -89,7 +95,8 @@ def train_dpo_with_trl(
     """
     rows = pairs_of(train)
     tokenizer = load_tokenizer(policy)
-    model = load_policy(policy, dtype)
+    held = trained_dtype(dtype, lora)
+    model = load_policy(policy, held)
     args = DPOConfig(
         **{
             "max_length": None,
@@ -102,7 +109,7 @@ def train_dpo_with_trl(
     set_seed(args.seed)  # adapters are drawn
     trainer = GuardedDPOTrainer(
         model=model if lora is None else add_adapters(model, lora, "CAUSAL_LM"),
-        ref_model=load_policy(policy, dtype) if lora is None else None,  # else: the adapter off
+        ref_model=load_policy(policy, held) if lora is None else None,  # else: the adapter off
         args=args,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
@@ -110,6 +117,6 @@ def train_dpo_with_trl(
     silence(trainer)
     last = fit(trainer, log=log, progress=progress)
     if trainer.is_world_process_zero():
-        save_whole(trainer.model, tokenizer, output)
+        save_whole(trainer.model, tokenizer, output, dtype)
     trainer.accelerator.wait_for_everyone()
     return last

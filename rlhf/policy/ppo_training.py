@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_file
+from transformers import set_seed
 
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_jsonl
@@ -18,6 +19,7 @@ from rlhf.models.loading import (
     load_tokenizer,
     pad_token_id,
     save_whole,
+    trained_dtype,
 )
 from rlhf.models.lora import LoraSettings
 from rlhf.models.training import fit
@@ -62,10 +64,12 @@ def train_ppo(
     """
     tokenizer = load_tokenizer(policy)
     pad = pad_token_id(tokenizer)
+    args = PPOConfig(**trainer_args)
+    set_seed(args.seed)  # adapters are drawn
     models, rewards = _models(policy, reward_model, pad, dtype, lora, memory)
     watcher = None if monitor is None else _scorer(monitor, pad, dtype)
     trainer = PPOTrainer(
-        args=PPOConfig(**trainer_args),
+        args=args,
         processing_class=tokenizer,
         model=models,
         reward_model=None if function_alone else rewards,
@@ -76,7 +80,7 @@ def train_ppo(
     )
     last = fit(trainer, log=log, progress=progress)
     if trainer.args.should_save:
-        _save(trainer, output, best=monitor is not None)
+        _save(trainer, output, dtype, best=monitor is not None)
     return last, trainer.watch
 
 
@@ -88,7 +92,8 @@ def _models(
     lora: LoraSettings | None,
     memory: Memory,
 ) -> tuple[Any, Rewards]:
-    actor = load_policy(policy, dtype)
+    held = trained_dtype(dtype, lora)
+    actor = load_policy(policy, held)
     if memory == "adapters":
         if lora is None:
             raise ValueError("ppo.memory: adapters needs model.lora: set it, or memory: separate")
@@ -98,7 +103,7 @@ def _models(
     adapted = actor if lora is None else add_adapters(actor, lora, "CAUSAL_LM")
     if memory == "shared":
         return SharedTrunk(adapted), rewards
-    value = value_model_of(load_scorer(reward_model, pad, dtype))
+    value = value_model_of(load_scorer(reward_model, pad, held))
     if lora is not None:
         value = add_adapters(value, lora, "SEQ_CLS")
     return PolicyAndValue(adapted, value), rewards
@@ -108,11 +113,11 @@ def _scorer(folder: str | Path, pad: int, dtype: str) -> Scorer:
     return Scorer(load_scorer(folder, pad, dtype).to(device()), pad)  # type: ignore[arg-type]
 
 
-def _save(trainer: PPOTrainer, output: Path, *, best: bool) -> None:
+def _save(trainer: PPOTrainer, output: Path, dtype: str, *, best: bool) -> None:
     tokenizer, models = trainer.tokenizer_of_policy, trainer.trained
     values = output.parent / "value"
     if isinstance(models, PolicyAndValue):
-        save_whole(models.value_model, tokenizer, values)
+        save_whole(models.value_model, tokenizer, values, dtype)
     else:
         values.mkdir(exist_ok=True)
         save_file(values_state(models), values / "value.safetensors")
@@ -121,6 +126,6 @@ def _save(trainer: PPOTrainer, output: Path, *, best: bool) -> None:
         write_jsonl(output.parent / HELD_OUT, trainer.watch.history)
     if best:
         kept = torch.load(Path(trainer.args.output_dir or ".") / BEST, weights_only=True)
-        save_whole(copy.deepcopy(models.policy), tokenizer, output.parent / "last")
+        save_whole(copy.deepcopy(models.policy), tokenizer, output.parent / "last", dtype)
         load_trained_state(models, kept)
-    save_whole(models.policy, tokenizer, output)
+    save_whole(models.policy, tokenizer, output, dtype)

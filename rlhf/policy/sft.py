@@ -23,6 +23,7 @@ from rlhf.models.loading import (
     load_tokenizer,
     pad_token_id,
     save_whole,
+    trained_dtype,
 )
 from rlhf.models.lora import LoraSettings
 from rlhf.models.training import fit, silence
@@ -91,7 +92,7 @@ def fine_tune(
     Returns `train_loss` and, where rows are held out, `validation_loss`, in nats per response
     token.
     """
-    model = load_policy(base, dtype)
+    model = load_policy(base, trained_dtype(dtype, lora))
     args = SFTConfig(**{"max_length": None, "completion_only_loss": True, **trainer_args})
     set_seed(args.seed)  # adapters are drawn
     trainer = SFTTrainer(
@@ -108,7 +109,7 @@ def fine_tune(
         found["validation_loss"] = mean_token_loss(
             trainer.model, held_out, pad_token_id(tokenizer), trainer.args.eval_batch_size
         )
-    save_whole(trainer.model, tokenizer, output)
+    save_whole(trainer.model, tokenizer, output, dtype)
     return found
 
 
@@ -139,14 +140,23 @@ def _rows(
     """Ids and mask of each demonstration. The prompt is cut on its left to make room; an answer
     that leaves no room at all is cut off, and then has no EOS to learn from.
     """
-    rows = []
+    return [answer_row(*one) for one in demonstrations(tokenizer, prompts, max_tokens)]
+
+
+def demonstrations(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], max_tokens: int
+) -> list[tuple[list[int], list[int]]]:
+    """Ids of the prompts that carry a demonstration, and of their demonstrations, as `train_sft`
+    trains on them.
+    """
+    found = []
     for prompt in prompts:
         if prompt.demonstration is None:
             continue
         answer = response_ids(tokenizer, prompt.demonstration)[: max_tokens - 1]
         asked, _ = fit_prompt(prompt_ids(tokenizer, prompt.messages), max_tokens - len(answer))
-        rows.append(answer_row(asked, answer))
-    return rows
+        found.append((list(asked), list(answer)))
+    return found
 
 
 def answer_row(prompt: Sequence[int], answer: Sequence[int]) -> Json:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments, set_seed
 
 from rlhf.data.identity import Json
 from rlhf.models.loading import (
+    DTYPES,
     add_adapters,
     load_scorer,
     load_tokenizer,
@@ -18,6 +19,7 @@ from rlhf.models.loading import (
     pad_token_id,
     save_whole,
     score_head,
+    trained_dtype,
 )
 from rlhf.models.lora import LoraSettings
 from rlhf.models.packing import per_response, shares_prefix
@@ -247,7 +249,9 @@ class RewardTrainer(RankedTrainer):
         for inputs in loader:
             batch: RankedBatch = inputs["batch"].to(self.args.device)
             weight = weight_of(batch.rankings, self.objective).double()
-            loss = self.loss(self.scores(model, batch), batch.rankings).double()
+            with self.accelerator.autocast():
+                scores = self.scores(model, batch)
+            loss = self.loss(scores, batch.rankings).double()
             sums += torch.stack([loss * weight, weight])
         total, count = self.accelerator.reduce(sums, "sum").tolist()
         metrics = {"eval_loss": total / count}
@@ -308,11 +312,12 @@ def train_reward(
         raise ValueError("early_stopping_patience is set, and no validation prompt has a ranking")
     tokenizer = load_tokenizer(base)
     pad = pad_token_id(tokenizer)
-    model = load_scorer(base, pad, dtype)
+    model = load_scorer(base, pad, trained_dtype(dtype, lora))
     assert ensemble.members == 1 or ensemble.kind == "heads"
     widen(model, ensemble.members, seed)
     if objective.ties and objective.nu is None:
         score_head(model).register_parameter(LOG_NU, first_log_nu(train))
+    set_seed(seed)  # adapters are drawn
     trained: Any = model if lora is None else add_adapters(model, lora, "SEQ_CLS")
     collator = RankedCollator.for_model(trained, pad, [*train, *validation], args)
     trainer = RewardTrainer(
@@ -329,6 +334,7 @@ def train_reward(
     log_nu = trainer.log_nu()
     nu = None if log_nu is None else float(log_nu.detach().exp())
     plain: PreTrainedModel = trained if lora is None else trained.merge_and_unload()
+    plain.to(DTYPES[dtype])  # what is saved is what gets its zero and its unit
     if hasattr(score_head(plain), LOG_NU):
         delattr(score_head(plain), LOG_NU)  # the saved model is plain
     if ensemble.members == 1:

@@ -14,9 +14,10 @@ from pipelines.artifacts import RankedRow
 from pipelines.certifying import Candidate
 from pipelines.commands.certify import config_of
 from pipelines.config import RunConfig, load_config
-from pipelines.fitness import fitness_for_rl
+from pipelines.fitness import Climber, fitness_for_rl
 from pipelines.labelers import read_held_out_of
 from pipelines.stage import UnfitRewardError, Work
+from pipelines.stages import rloo
 from pipelines.stages.certify import _without
 from rlhf.data.jsonl import write_json
 from rlhf.data.records import Prompt, Ranking
@@ -47,8 +48,9 @@ def work(folder: Path, evidence: Evidence | None, *overrides: str, more: int | N
     return Work(config, folder, inputs, lambda _: None, lambda *_: None, lambda *_: None)
 
 
-def test_ppo_starts_on_a_fit_reward_model(tmp_path: Path) -> None:
-    assert fitness_for_rl(work(tmp_path, FIT)) == {
+@pytest.mark.parametrize("climber", ["ppo", "rloo"])
+def test_rl_starts_on_a_fit_reward_model(tmp_path: Path, climber: Climber) -> None:
+    assert fitness_for_rl(work(tmp_path, FIT), climber) == {
         "reward_verdict": "fit for RL",
         "unfit_reward_allowed": False,
     }
@@ -76,14 +78,33 @@ def test_ppo_does_not_start_on_another(
     tmp_path: Path, evidence: Evidence, more: int | None, said: str
 ) -> None:
     with pytest.raises(UnfitRewardError, match=said):
-        fitness_for_rl(work(tmp_path, evidence, more=more))
+        fitness_for_rl(work(tmp_path, evidence, more=more), "ppo")
     told = work(tmp_path, evidence, "ppo.allow_unfit_reward=true", more=more)
-    assert fitness_for_rl(told)["unfit_reward_allowed"] is True
-    assert fitness_for_rl(told)["reward_verdict"] in {"fit for best-of-n only", "not yet"}
+    assert fitness_for_rl(told, "ppo")["unfit_reward_allowed"] is True
+    assert fitness_for_rl(told, "ppo")["reward_verdict"] in {"fit for best-of-n only", "not yet"}
+
+
+def test_rloo_stands_behind_the_same_gate(tmp_path: Path) -> None:
+    """Its stage asks before it loads anything, and what PPO is allowed does not let RLOO pass."""
+    refused = work(tmp_path, WEAK, "rloo.enabled=true", "ppo.allow_unfit_reward=true")
+    said = (
+        r"RLOO does not start: .* or set rloo.allow_unfit_reward=true to start all the same, or "
+        r"rloo.enabled=false to go on without RLOO"
+    )
+    with pytest.raises(UnfitRewardError, match=said):
+        rloo.run(refused)
+    assert "certify" in rloo.STAGE.needs
+    told = work(tmp_path, WEAK, "rloo.allow_unfit_reward=true")
+    assert fitness_for_rl(told, "rloo") == {
+        "reward_verdict": "fit for best-of-n only",
+        "unfit_reward_allowed": True,
+    }
+    with pytest.raises(UnfitRewardError):
+        fitness_for_rl(told, "ppo")
 
 
 def test_without_a_certificate_none_is_asked_for(tmp_path: Path) -> None:
-    found = fitness_for_rl(work(tmp_path, None, "certify.enabled=false"))
+    found = fitness_for_rl(work(tmp_path, None, "certify.enabled=false"), "rloo")
     assert found == {"reward_verdict": None, "unfit_reward_allowed": False}
 
 

@@ -12,6 +12,7 @@ from pipelines.graph import STAGES, check_stage, stages_of
 from pipelines.stages.evaluate import judge_name
 from pipelines.trainer_fields import check_trainer_blocks
 from rlhf.data.identity import Json
+from rlhf.models.lora import LoraSettings
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "pipelines" / "configs").glob("*.yaml"))
@@ -163,6 +164,7 @@ CHANGES = {
     "dpo.trainer": ("{}", "dpo"),
     "ppo.trainer": ("{total_episodes: 64}", "ppo"),
     "ppo.allow_unfit_reward": ("true", "ppo"),
+    "rloo.allow_unfit_reward": ("true", "rloo"),
     "rloo.trainer": ("{beta: 0.1}", "rloo"),
     "rejection.trainer": ("{learning_rate: 0.1}", "rejection"),
     "rejection.num_samples": ("4", "rejection"),
@@ -203,6 +205,20 @@ ELSEWHERE = {
     "ledger",
     "card",
 }
+
+
+def test_a_training_in_bfloat16_is_another_where_its_weights_are_float32() -> None:
+    """The fingerprints of other trainings stay what they were."""
+    plain = load_config(ROOT / "pipelines/configs/quickstart.yaml").model
+    assert "trained_in" not in plain.of_training()
+    half = plain.model_copy(update={"dtype": "bfloat16"})
+    assert half.of_training() == {
+        **plain.of_training(),
+        "dtype": "bfloat16",
+        "trained_in": "float32",
+    }
+    adapted = half.model_copy(update={"lora": LoraSettings()})
+    assert "trained_in" not in adapted.of_training()
 
 
 def test_every_field_changes_some_stage_or_is_known_to_be_read_elsewhere() -> None:

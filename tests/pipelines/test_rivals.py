@@ -18,6 +18,7 @@ ASKED = (
     "ppo.enabled=false",
     "dpo.loss=davidson",
     "rloo.enabled=true",
+    "rloo.allow_unfit_reward=true",
     "rloo.trainer={max_steps: 2, max_completion_length: 12, per_device_train_batch_size: 4}",
     "rejection.enabled=true",
     "rejection.num_samples=4",
