@@ -154,7 +154,9 @@ def _outside(back: dict[str, Made]) -> list[Json]:
             name = label.get("store") or "rankings.db of the run"
             found["store"] = {"what": f"store ({config.get('labelers')} labelers)", "name": name}
         for name, digest in made.outside.items():
-            found[f"{made.stage} {name}"] = {"what": f"{made.stage}: {name}", "name": str(digest)}
+            parts = digest.items() if isinstance(digest, dict) else [("", digest)]
+            said = ", ".join(f"{part} {str(one)[:40]}".strip() for part, one in parts)
+            found[f"{made.stage} {name}"] = {"what": f"{made.stage}: {name}", "name": said}
     return list(found.values())
 
 

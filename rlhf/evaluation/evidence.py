@@ -140,9 +140,14 @@ def _edge(evaluated: Json, name: str) -> Fact | None:
 
 
 def probed(subject: Subject) -> dict[str, Json]:
-    """What each probe says of the policy (of the run, where it does not tell policies apart)."""
+    """What each probe says of the policy (of the run, where it does not tell policies apart); a
+    probe that was not asked about this policy says nothing.
+    """
     found = (subject.results.get("probe") or {}).get("probes") or {}
-    rows = {name: row.get("policy", {}).get(subject.policy, row) for name, row in found.items()}
+    rows = {
+        name: row["policy"].get(subject.policy, {}) if row.get("policy") else row
+        for name, row in found.items()
+    }
     return {name: row for name, row in rows.items() if row.get("verdict")}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rlhf.reporting.costs import costs_section
 from rlhf.reporting.formatting import count, duration
 from rlhf.reporting.reading import RunRecord
 
@@ -80,7 +81,8 @@ def costs_note(run: RunRecord) -> str:
     else:
         clock = " by their simulated clock" if run.simulated else ""
         said.append(f"Labelers' time: {minutes:,.0f} minutes{clock}.")
-    said.append("Energy and money: not recorded.")
+    spent = costs_section(run)
+    said += list(spent.sentences) if spent else ["Energy and money: not recorded."]
     return " ".join(said)
 
 

@@ -95,16 +95,12 @@ def policy_of(run: RunRecord, policy: str | None = None) -> str:
 
 
 def verdict_on_policy(run: RunRecord, policy: str) -> Verdict:
-    """The run's verdict where it is on this policy; else whose it is, or that there is none."""
-    found = run.result("judge") or run.result("evaluate")
-    if not found or found["best"] == policy:
-        return verdict_of(run)
-    best, here = policy_name(found["best"]), policy_name(policy)
-    row = found["policies"].get(policy, {})
-    if row.get("win_rate_high", row.get("high", 1.0)) < 0.5:
-        return Verdict("stop", f"Do not ship {here}.", ("SFT answers better.",))
-    other = f"The verdict of the run is on {best}, its best policy: {verdict_of(run).headline}"
-    return Verdict("wait", f"No verdict on {here}.", (other,))
+    """What the gate says of this policy; of SFT, which all are compared with, whose it is."""
+    found = run.result("evaluate")
+    if not found or (policy in TRAINED and policy in found["policies"]):
+        return verdict_of(run, policy if found else None)
+    other = f"The verdict of the run is on another policy: {verdict_of(run).headline}"
+    return Verdict("wait", f"No verdict on {policy_name(policy)}.", (other,))
 
 
 def write_cards(

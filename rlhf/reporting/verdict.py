@@ -28,11 +28,12 @@ class Verdict:
     sentences: tuple[str, ...]
 
 
-def verdict_of(run: RunRecord) -> Verdict:
-    """What `rlhf verdict` says of the run's best policy, by the committed gate."""
+def verdict_of(run: RunRecord, policy: str | None = None) -> Verdict:
+    """What `rlhf verdict` says of a policy (the run's best one by default), by the committed gate."""
     folder = run.last.folder.parents[2]
     made = verdict_on(
         {name: run.result(name) for name in run.stages},
+        policy=policy,
         openings=read_openings(folder),
         simulated=run.simulated,
     )
