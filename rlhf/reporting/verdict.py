@@ -29,7 +29,7 @@ class Verdict:
 
 
 def verdict_of(run: RunRecord, policy: str | None = None) -> Verdict:
-    """What `rlhf verdict` says of a policy (the run's best one by default), by the committed gate."""
+    """What `rlhf verdict` says of a policy (by default the best of the run)."""
     folder = run.last.folder.parents[2]
     made = verdict_on(
         {name: run.result(name) for name in run.stages},
