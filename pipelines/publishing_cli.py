@@ -1,13 +1,12 @@
-"""`rlhf card`, `rlhf push` and `rlhf runs`; start without torch, pydantic and W&B."""
+"""To others: `rlhf card`, `push`, `runs` and `sync`; start without torch, pydantic and W&B."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run's folder, or its name under runs/.")
-]
+from pipelines.arguments import RunFolder
+
 Policy = Annotated[
     str | None, typer.Option(help="ppo, dpo, rloo, rejection or sft; the best by default.")
 ]
@@ -73,3 +72,10 @@ def runs(
     from pipelines.commands.runs import runs_command
 
     runs_command(folder, stage=stage, listed=listed)
+
+
+def sync(folder: RunFolder) -> None:
+    """Upload a run's offline W&B logs."""
+    from pipelines.commands.status import sync_command
+
+    sync_command(folder)
