@@ -60,7 +60,7 @@ PPO: Json = {
 TRAP: Json = {
     **ROLLOUT,
     "total_episodes": 24 * 512,
-    "learning_rate": 2e-4,
+    "learning_rate": 1e-4,
     "lr_scheduler_type": "constant",
     "kl_coef": 0.05,
     "num_sample_generations": 24,

@@ -108,7 +108,8 @@ def fine_tuned(
         (lost * real).sum().div(real.sum()).backward()
         optimizer.step()
         schedule.step()
-    return model.eval()
+    model.eval()
+    return model
 
 
 @torch.no_grad()
@@ -160,8 +161,8 @@ class Known:
 
     world: World
     reward: Array
-    row: dict[Ids, int]
-    column: dict[Ids, int]
+    row: dict[tuple[int, ...], int]
+    column: dict[tuple[int, ...], int]
 
     @classmethod
     def of(cls, world: World, reward: Array) -> "Known":
@@ -202,7 +203,7 @@ def ppo(
     settings: Json,
     monitor: Array | None = None,
     watched: Prompts | None = None,
-    copies: int = 16,
+    copies: int = 48,
 ) -> WatchedPPO:
     """A trainer that has run: PPO on a reward (P, N) of the world's prompts, from a decoder that is
     left as it is.

@@ -334,7 +334,8 @@ def train_reward(
     log_nu = trainer.log_nu()
     nu = None if log_nu is None else float(log_nu.detach().exp())
     plain: PreTrainedModel = trained if lora is None else trained.merge_and_unload()
-    plain.to(DTYPES[dtype])  # what is saved is what gets its zero and its unit
+    # What is saved is what gets its zero and its unit.
+    plain.to(DTYPES[dtype])  # type: ignore[arg-type]
     if hasattr(score_head(plain), LOG_NU):
         delattr(score_head(plain), LOG_NU)  # the saved model is plain
     if ensemble.members == 1:

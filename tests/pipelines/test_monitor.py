@@ -14,7 +14,7 @@ from pipelines.graph import STAGES
 from pipelines.labelers import read_labeler_weights_of
 from pipelines.reward_training import is_monitors, rankings_to_climb
 from pipelines.stages import monitor, reward
-from rlhf.data.records import Prompt
+from rlhf.data.records import SPLITS, Prompt
 from rlhf.reward.scorer import Scorer
 
 TINY = Path(__file__).parent / "tiny.yaml"
@@ -51,7 +51,7 @@ def test_the_stage_trains_on_those_and_the_reward_model_on_the_others(tmp_path: 
     assert result["prompts"] == len(own)
     assert Scorer.load(tmp_path / "monitor" / "model").score([(5,)], [(6, 7)])
     # What the reward model's own stage makes of the same rankings:
-    rows = {split: list(read_ranked_of(tmp_path / "preferences", split)) for split in reward.SPLITS}
+    rows = {split: list(read_ranked_of(tmp_path / "preferences", split)) for split in SPLITS}
     weights = read_labeler_weights_of(tmp_path / "preferences")
     data = reward._tokenised(work.config, rows, tokenizer(), weights)
     assert {one.prompt_id for one in data["train"][0]} == set(train) - own

@@ -43,7 +43,8 @@ def drawn(folder: Path, weights: str) -> dict[str, torch.Tensor]:
     return {name: one for name, one in found.items() if "lora_A" in name}
 
 
-def check(one: dict[str, Any], again: dict[str, Any], other: dict[str, Any], count: int) -> None:
+def check(found: list[dict[str, torch.Tensor]], count: int) -> None:
+    one, again, other = found
     assert len(one) == count
     for name, weight in one.items():
         assert weight.std() > 0
@@ -81,7 +82,7 @@ def test_ppo(tmp_path: Path, folders: tuple[Path, Path], memory: Memory, models:
         )
         fresh = drawn(folder, "policy_and_value.pt")
         found.append({n: one for n, one in fresh.items() if ".value." not in n})
-    check(*found, count=models * 2 * 7)  # two layers of seven linear parts
+    check(found, count=models * 2 * 7)  # two layers of seven linear parts
 
 
 def test_the_reward_model(tmp_path: Path, folders: tuple[Path, Path]) -> None:
@@ -104,4 +105,4 @@ def test_the_reward_model(tmp_path: Path, folders: tuple[Path, Path]) -> None:
             progress=lambda *_: None,
         )
         found.append(drawn(folder, "adapter_model.safetensors"))
-    check(*found, count=2 * 7)
+    check(found, count=2 * 7)

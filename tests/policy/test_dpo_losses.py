@@ -332,7 +332,7 @@ def test_the_reference_is_read_from_its_file_and_made_anew_for_other_weights_or_
 ) -> None:
     class Folder:
         output_dir = str(tmp_path)
-        process_index, world_size, device = 0, 1, torch.device("cpu")
+        process_index, world_size, device, bf16 = 0, 1, torch.device("cpu"), False
 
     args: Any = Folder()
     file = tmp_path / REFERENCE

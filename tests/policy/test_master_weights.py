@@ -97,7 +97,7 @@ def checkpoint(folder: Path, train: Train) -> dict[str, Any]:
         held = torch.load(path / "policy_and_value.pt", weights_only=True)
         mine = {k: v for k, v in held.items() if k.startswith("policy.")}
         return {name.removeprefix("policy."): one for name, one in mine.items()}
-    return load_file(next(path.glob("*model.safetensors")))
+    return dict(load_file(next(path.glob("*model.safetensors"))))
 
 
 @pytest.mark.parametrize("train", TRAININGS)

@@ -29,10 +29,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     opposite.
     """
     root = tmp_path_factory.mktemp("models")
-    small = {"dtype": torch.float32}
     made = {
-        "policy": save(policy(300, **small), root / "policy"),
-        "reward": save(reward_model(300, seed=4, **small), root / "reward"),
+        "policy": save(policy(300, dtype=torch.float32), root / "policy"),
+        "reward": save(reward_model(300, seed=4, dtype=torch.float32), root / "reward"),
     }
     opposite = load_scorer(made["reward"], PAD)
     with torch.no_grad():
