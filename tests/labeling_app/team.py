@@ -1,9 +1,11 @@
 """A team on a real store, for tests: people of every role, and how they reach the app."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -14,6 +16,13 @@ from rlhf.feedback.store import Item, Store
 
 ORIGIN = "http://127.0.0.1"
 PASSWORD = "violet anchor rowing"
+OPEN = ExitStack()
+
+
+@cache
+def portal() -> BlockingPortal:
+    """One event loop for the requests of all clients; it ends with the process."""
+    return OPEN.enter_context(start_blocking_portal())
 
 
 @cache
@@ -69,7 +78,7 @@ class Team:
     def browser(self, name: str | None) -> TestClient:
         """A browser of this person, signed in; None is nobody's."""
         headers = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
-        client = TestClient(self.app, base_url=ORIGIN, headers=headers, follow_redirects=False)
+        client = self._client(headers)
         if name is not None:
             client.cookies.set("rlhf", self.secrets[name])
         return client
@@ -77,7 +86,12 @@ class Team:
     def program(self, token: str) -> TestClient:
         """A program that sends a token."""
         headers = {"Authorization": f"Bearer {token}"}
-        return TestClient(self.app, base_url=ORIGIN, headers=headers, follow_redirects=False)
+        return self._client(headers)
+
+    def _client(self, headers: dict[str, str]) -> TestClient:
+        client = TestClient(self.app, base_url=ORIGIN, headers=headers, follow_redirects=False)
+        client.portal = portal()  # or each request would start an event loop of its own
+        return client
 
 
 def ranked(found: dict[str, Any], submission_id: str) -> dict[str, Any]:
