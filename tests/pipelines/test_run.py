@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from warm import rlhf
 
 from pipelines.campaigns import writing_campaign
 from pipelines.config import load_config
@@ -35,11 +36,6 @@ class Killer(Observer):
             os.kill(os.getpid(), signal.SIGKILL)
 Run(load_config(Path({config!r}), ["runs_dir=" + runs_dir]), observer=Killer()).execute()
 """
-
-
-def rlhf(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipelines.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240)
 
 
 def completed(run: Path) -> dict[str, Completion]:
@@ -149,13 +145,7 @@ def test_killed_often_it_equals_the_run_never_killed(
 ) -> None:
     finished: dict[str, Completion] = {}
     for stage, step in kills:
-        code = KILLER.format(config=str(TINY))
-        ran = subprocess.run(
-            [sys.executable, "-c", code, stage, str(step), str(tmp_path)],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-        )
+        ran = rlhf(stage, str(step), tmp_path, code=KILLER.format(config=str(TINY)))
         assert ran.returncode == -signal.SIGKILL, ran.stderr
         now = completed(tmp_path / "tiny")
         assert stage not in now
@@ -320,13 +310,8 @@ def test_a_run_waits_for_people_and_goes_on_with_their_rankings(whole: Path) -> 
 
 
 def test_chat_answers_and_compares(whole: Path) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", "chat", str(whole), "--compare", "sft"],
-        input="What is a magnet for?\n/new\nHow do I cook rice?\n",
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    asked = "What is a magnet for?\n/new\nHow do I cook rice?\n"
+    ran = rlhf("chat", whole, "--compare", "sft", entered=asked)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("\n  sft: ") == 2
     unknown = rlhf("chat", whole, "--policy", "gpt")
