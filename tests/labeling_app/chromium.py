@@ -4,7 +4,6 @@ A plugin of pytest: one Chromium, one server and one store for all tests of a fi
 PYTEST_DONT_REWRITE: the tests import it first, and it asserts nothing.
 """
 
-import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,13 +14,13 @@ from typing import Any
 
 import pytest
 import uvicorn
+from browsers import CHROMIUM
 
 from labeling_app.server import create_app
 from rlhf.data.identity import Json
 from rlhf.data.records import Message, Prompt, Ranking, Response
 from rlhf.feedback.store import Campaign, Item, Store, shown_order
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

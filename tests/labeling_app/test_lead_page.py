@@ -1,13 +1,13 @@
 """The dashboard in a real Chromium: what a lead sees is what is in the store, and stays so."""
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import CHROMIUM
 from busy_campaign import NAME, seed_campaign
 from lead_site import lead_app, serve
 
@@ -15,7 +15,6 @@ from labeling_app.visitors import ROLES
 from rlhf.data.records import Prompt, Response
 from rlhf.feedback.store import Campaign, Item, Judgement, Store
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -1,7 +1,6 @@
 """From the first admin's link to a labeler's ranking, in a real Chromium."""
 
 import re
-import shutil
 import socket
 import threading
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from browsers import CHROMIUM
 from team import PASSWORD, begin, item, person
 
 from labeling_app.people_texts import PEOPLE_TEXTS
@@ -19,7 +19,6 @@ from labeling_app.server import create_app
 from rlhf.feedback.invitations import invite_first_admin
 from rlhf.feedback.store import Store
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "has_touch": True}

@@ -65,8 +65,8 @@ def test_without_rankings_of_its_own_it_says_so(tmp_path: Path) -> None:
         monitor.run(at_work(tmp_path, "monitor", WATCHED))
 
 
-def test_ppo_reads_the_monitor_and_nothing_else_does() -> None:
-    assert [stage.name for stage in STAGES if "monitor" in stage.needs] == ["ppo"]
+def test_ppo_reads_the_monitor_and_besides_it_only_the_evaluation() -> None:
+    assert [stage.name for stage in STAGES if "monitor" in stage.needs] == ["ppo", "evaluate"]
     (stage,) = (stage for stage in STAGES if stage.name == "monitor")
     assert stage.enabled(config(WATCHED))
     assert not stage.enabled(config())

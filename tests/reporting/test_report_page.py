@@ -4,7 +4,6 @@ browser.
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -15,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import CHROMIUM
 from run_by_hand import CONFIG, answer_rows, results, write_run
 
 from rlhf.reporting.cautions import CHECKS
 from rlhf.reporting.comparison import write_comparison
 from rlhf.reporting.report import write_report
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>{{ 7 * 7 }}'
 
 
