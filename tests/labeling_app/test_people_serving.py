@@ -119,6 +119,7 @@ def test_the_first_admin_link_and_a_session_that_survives_a_restart(address: str
         assert headers["set-cookie"].startswith("rlhf=")
 
 
+@pytest.mark.slow
 def test_a_team_can_sign_in_before_there_is_anything_to_work_on(tmp_path: Path) -> None:
     with _running("--db", str(tmp_path / "new" / "store.db"), "--accounts") as served:
         assert served.admin_link is not None
@@ -129,6 +130,7 @@ def test_a_team_can_sign_in_before_there_is_anything_to_work_on(tmp_path: Path) 
         assert served.call("GET", "/api/campaigns", headers=mine)[:2] == (200, [])
 
 
+@pytest.mark.slow
 def test_a_proxy_that_is_named_is_believed(address: str) -> None:
     with Store(address) as store:
         person(store, "ada@example.org", "admin")

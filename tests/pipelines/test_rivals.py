@@ -3,11 +3,10 @@ to.
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from warm import rlhf
 
 from pipelines.artifacts import TRAINED
 from rlhf.tracking.run_folder import StageFolder
@@ -25,13 +24,6 @@ ASKED = (
     "rejection.quantile=0.25",
     "rejection.trainer={max_steps: 2}",
 )
-
-
-def rlhf(*words: str | Path, said: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipelines.cli", *map(str, words)]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, timeout=240, input=said
-    )
 
 
 pytestmark = pytest.mark.slow
@@ -73,7 +65,7 @@ def test_rejection_learned_from_the_best_finished_samples(run: Path) -> None:
 
 
 def test_a_rival_answers_in_the_terminal(run: Path) -> None:
-    ran = rlhf("chat", run, "--policy", "rloo", "--compare", "rejection", said="Hello\n")
+    ran = rlhf("chat", run, "--policy", "rloo", "--compare", "rejection", entered="Hello\n")
     assert ran.returncode == 0, ran.stderr
     assert "rloo:" in ran.stdout
     assert "rejection:" in ran.stdout
