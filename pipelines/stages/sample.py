@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pipelines import imported
 from pipelines.artifacts import model_of, read_prompts_of
-from pipelines.config import RunConfig, SampleConfig
+from pipelines.config import RunConfig
+from pipelines.sections.material import SampleConfig
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json, seed_from
 from rlhf.data.jsonl import write_jsonl

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import EndpointConfig, RunConfig, load_config, override_config
+from pipelines.config import RunConfig, load_config, override_config
 from pipelines.graph import STAGES, check_stage, stages_of
+from pipelines.sections.evidence import EndpointConfig
 from pipelines.stages.evaluate import judge_name
 from pipelines.trainer_fields import check_trainer_blocks
 from rlhf.data.identity import Json

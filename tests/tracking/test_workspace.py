@@ -9,8 +9,8 @@ from wandb_scripts import wandb_script
 from wandb_server import wandb_server
 
 from pipelines.artifacts import TRAINED
-from pipelines.config import EvaluateConfig
 from pipelines.graph import STAGES
+from pipelines.sections.evidence import EvaluateConfig
 from rlhf.data.identity import Json
 from rlhf.tracking.workspace import POLICIES, SECTIONS, Lines, named, save, specification
 
