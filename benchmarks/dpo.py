@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -23,7 +22,15 @@ from datasets import Dataset
 from transformers import TrainingArguments, set_seed
 from trl import DPOConfig
 
-from benchmarks.planted_rankings import TRAINERS, Clock, Shape, rankings, resident_megabytes
+from benchmarks.by_turns import heading, speed_by_turns
+from benchmarks.planted_rankings import (
+    TRAINERS,
+    Clock,
+    Shape,
+    one_epoch,
+    rankings,
+    resident_megabytes,
+)
 from benchmarks.reward_model import FULL, QUICK, SHAPES, Size, quiet, random_model, shared_model
 from rlhf.data.identity import Json
 from rlhf.models.loading import device, load_policy, load_tokenizer, pad_token_id
@@ -48,9 +55,7 @@ def main() -> None:
         folder = asked.model or shared_model() or random_model(Path(scratch) / "model")
         found: Json = {"threads": asked.threads, "model": folder.name, "device": str(device())}
         quiet(asked.threads)
-        print(
-            f"{'':16} {'ours':>9} {'TRL':>9} {'times faster':>13}   lowest to highest", flush=True
-        )
+        heading()
         for shape in SHAPES:
             found |= speed(folder, shape, size)
         found |= same_losses(folder)
@@ -61,25 +66,11 @@ def main() -> None:
 
 def speed(folder: Path, shape: Shape, size: Size) -> Json:
     """Seconds of each trainer by turns, and the ratio of their medians."""
-    data = rankings(shape, shape.prompts * size.steps, seed=0)
-    seconds: dict[str, list[float]] = {name: [] for name in TRAINERS}
-    for number in range(size.rounds + 1):
-        for name in TRAINERS if number % 2 else TRAINERS[::-1]:
-            took = train(name, folder, shape, data, seed=number)[0]
-            if number:  # the first round warms up
-                seconds[name].append(took)
-    ratios = [trl / ours for ours, trl in zip(seconds["ours"], seconds["trl"], strict=True)]
-    middle = {name: median(times) for name, times in seconds.items()}
-    speedup = middle["trl"] / middle["ours"]
-    print(
-        f"{shape.name:16} {middle['ours']:7.2f} s {middle['trl']:7.2f} s {speedup:13.2f}   "
-        f"{min(ratios):.2f} to {max(ratios):.2f}",
-        flush=True,
-    )
-    return {
-        f"speedup_{shape.name}": round(speedup, 3),
-        f"speedup_{shape.name}_spread": [round(min(ratios), 3), round(max(ratios), 3)],
-    }
+
+    def seconds(name: str, data: Sequence[RankedPrompt], seed: int) -> float:
+        return train(name, folder, shape, data, seed=seed)[0]
+
+    return speed_by_turns(shape, rounds=size.rounds, steps=size.steps, train=seconds)
 
 
 def same_losses(folder: Path) -> Json:
@@ -130,20 +121,7 @@ def train(
     """
     set_seed(seed)
     with tempfile.TemporaryDirectory() as scratch:
-        settings: Json = {
-            "output_dir": scratch,
-            "report_to": "none",
-            "disable_tqdm": True,
-            "use_cpu": not torch.cuda.is_available(),
-            "save_strategy": "no",
-            "logging_steps": 1,
-            "dataloader_pin_memory": False,
-            "num_train_epochs": 1,
-            "learning_rate": 1e-4,
-            "lr_scheduler_type": "linear",
-            "seed": seed,
-            **changes,
-        }
+        settings = one_epoch(scratch, seed, **changes)
         before = resident_megabytes(peak=False)
         trainer, reference_seconds = (_ours if name == "ours" else _trl)(
             folder, shape, data, settings

@@ -92,6 +92,24 @@ class Clock(TrainerCallback):
         self.seconds = time.perf_counter() - self.start
 
 
+def one_epoch(folder: str, seed: int, **changes: Any) -> Json:
+    """Arguments of a trainer for one epoch that nothing but the training costs time in."""
+    return {
+        "output_dir": folder,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": not torch.cuda.is_available(),
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "dataloader_pin_memory": False,
+        "num_train_epochs": 1,
+        "learning_rate": 1e-4,
+        "lr_scheduler_type": "linear",
+        "seed": seed,
+        **changes,
+    }
+
+
 def train(
     name: str,
     folder: Path,
@@ -108,20 +126,7 @@ def train(
     model = load_scorer(folder, pad)
     init_head(model, seed)
     with tempfile.TemporaryDirectory() as scratch:
-        settings: Json = {
-            "output_dir": scratch,
-            "report_to": "none",
-            "disable_tqdm": True,
-            "use_cpu": not torch.cuda.is_available(),
-            "save_strategy": "no",
-            "logging_steps": 1,
-            "dataloader_pin_memory": False,
-            "num_train_epochs": 1,
-            "learning_rate": 1e-4,
-            "lr_scheduler_type": "linear",
-            "seed": seed,
-            **changes,
-        }
+        settings = one_epoch(scratch, seed, **changes)
         make = _ours if name == "ours" else _trl
         trainer = make(model, folder, shape, data, settings)
         silence(trainer)

@@ -14,18 +14,21 @@ import logging
 import multiprocessing
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 import torch
 
+from benchmarks.by_turns import heading, speed_by_turns
 from benchmarks.planted_rankings import TRAINERS, Shape, rankings, train
 from rlhf.data.identity import Json
 from rlhf.models.decoder import make_decoder, train_tokenizer
 from rlhf.models.silence import silence_libraries
 from rlhf.reward.accuracy import pair_accuracy, score_ranked
+from rlhf.reward.rankings import RankedPrompt
 from rlhf.reward.scorer import Scorer
 
 SHAPES = (
@@ -67,9 +70,7 @@ def main() -> None:
         folder = asked.model or shared_model() or random_model(Path(scratch) / "model")
         found: Json = {"threads": asked.threads, "model": folder.name}
         quiet(asked.threads)
-        print(
-            f"{'':16} {'ours':>9} {'TRL':>9} {'times faster':>13}   lowest to highest", flush=True
-        )
+        heading()
         for shape in SHAPES:
             found |= speed(folder, shape, size)
         found |= accuracy(folder, size)
@@ -79,25 +80,11 @@ def main() -> None:
 
 def speed(folder: Path, shape: Shape, size: Size) -> Json:
     """Seconds of each trainer by turns, and the ratio of their medians."""
-    data = rankings(shape, shape.prompts * size.steps, seed=0)
-    seconds: dict[str, list[float]] = {name: [] for name in TRAINERS}
-    for number in range(size.rounds + 1):
-        for name in TRAINERS if number % 2 else TRAINERS[::-1]:
-            took = train(name, folder, shape, data, seed=number)[1]
-            if number:  # the first round warms up
-                seconds[name].append(took)
-    ratios = [trl / ours for ours, trl in zip(seconds["ours"], seconds["trl"], strict=True)]
-    middle = {name: median(times) for name, times in seconds.items()}
-    speedup = middle["trl"] / middle["ours"]
-    print(
-        f"{shape.name:16} {middle['ours']:7.2f} s {middle['trl']:7.2f} s {speedup:13.2f}   "
-        f"{min(ratios):.2f} to {max(ratios):.2f}",
-        flush=True,
-    )
-    return {
-        f"speedup_{shape.name}": round(speedup, 3),
-        f"speedup_{shape.name}_spread": [round(min(ratios), 3), round(max(ratios), 3)],
-    }
+
+    def seconds(name: str, data: Sequence[RankedPrompt], seed: int) -> float:
+        return train(name, folder, shape, data, seed=seed)[1]
+
+    return speed_by_turns(shape, rounds=size.rounds, steps=size.steps, train=seconds)
 
 
 def accuracy(folder: Path, size: Size) -> Json:
