@@ -264,6 +264,14 @@ def test_two_labelers_work_side_by_side_and_leave_each_their_own(visit: Any, bro
     assert sorted(ranking.labeler_id for ranking in site.rankings()) == ["ada", "ada", "bo"]
 
 
+def test_the_sign_of_a_root_is_drawn(visit: Any) -> None:
+    texts = (r"It is $$\frac{\sqrt{\pi}}{2}$$", "No.")
+    site = visit([an_item("Which?", *texts)], wait=".katex-display")
+    root = site.page.locator(".bank.in-view .katex svg").first.bounding_box()
+    assert root is not None
+    assert root["width"] > 5
+
+
 WIDE_TABLE = "\n".join(
     ("|" + " wide_column |" * 12, "|" + "---|" * 12, "|" + " x_x_x_x_x_x |" * 12)
 )
