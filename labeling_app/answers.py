@@ -116,7 +116,10 @@ def task_json(task: Task, name: int, votes: list[Ranking] | None = None) -> Json
         "draft": task.draft,
     }
     if votes is not None:
-        row["votes"] = [[list(group) for group in vote.groups] for vote in votes]
+        row["votes"] = [
+            {"groups": [list(group) for group in vote.groups], "none": vote.none_acceptable}
+            for vote in votes
+        ]
     return row
 
 
@@ -182,9 +185,11 @@ def progress_json(progress: Progress, campaign: Campaign) -> Json:
     settings = campaign.settings
     shares = settings.gold_share + settings.repeat_share + settings.identical_share
     scale = 1 / (1 - min(shares, 0.9))
-    others = progress.done - (progress.mine - progress.checks)
+    work = progress.mine - progress.checks
+    # Without checks mixed in, what is no work is reviews: they are not among what is wanted.
+    counted = progress.mine if shares else work
     wanted = round(progress.wanted * scale)
-    done = min(round(others * scale) + progress.mine, wanted)
+    done = min(round((progress.done - work) * scale) + counted, wanted)
     return {"mine": progress.mine, "done": done, "wanted": wanted}
 
 

@@ -58,6 +58,8 @@ class Gate:
             if (path == page or path.startswith(f"{page}/")) and not visitor.may(role):
                 said = f"this is for the role {role!r}, and you are {visitor.role!r}."
                 return JSONResponse({"detail": said}, 403)
+        if path == "/lead":  # as people write it; Gradio has the page at `/lead/`
+            return RedirectResponse(str(request.url.replace(scheme="", netloc="", path="/lead/")))
         onward = self.home(visitor, request) if path == "/" else None
         return None if onward is None else RedirectResponse(onward, 303)
 

@@ -58,6 +58,7 @@ TEXTS: dict[str, str] = {
     "answer_hint": "Write the answer that the assistant should have given.",
     "votes_title": "How the labelers ordered, best first",
     "vote_none": "none is acceptable, no order",
+    "vote_none_too": "{order} (none is acceptable)",
     # Dock
     "best_first": "Best first",
     "so_far": "Your answer so far",

@@ -82,7 +82,10 @@ function prepareCard(bank, letter, board, index, texts) {
 
 function prepareVotes(place, votes, texts) {
   place.hidden = !votes;
-  const rows = (votes ?? []).map((groups) => element("li", groups.join(" > ") || texts.vote_none));
+  const rows = (votes ?? []).map(({ order, none }) => {
+    const said = order && none ? format(texts.vote_none_too, { order }) : order;
+    return element("li", said || texts.vote_none);
+  });
   find("ol", place).replaceChildren(...rows);
 }
 

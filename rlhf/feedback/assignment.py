@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     Connection,
     Select,
     and_,
@@ -155,6 +156,8 @@ def _own_expired(
     )
     joined = items.join(assignments, assignments.c.item_id == items.c.id)
     found = select(items).select_from(joined).where(mine, of_kind(review=review))
+    if not review:
+        found = found.where(items.c.id.not_in(_votes_known(labeler_id)))
     first = found.order_by(assignments.c.ordinal).limit(1)
     return db.execute(first.with_for_update(key_share=True, skip_locked=True, of=items)).first()
 
@@ -194,18 +197,30 @@ def _first_free(kind: str, balanced: bool) -> tuple[Select[Any], Select[Any]]:
             assignments.c.item_id == items.c.id, assignments.c.labeler_id == bindparam("labeler")
         ),
     )
-    if kind == "review":  # nobody settles a dispute of their own
-        voted = exists().where(
+    if kind == "review":  # nobody settles a dispute of their own, or one they are about to join
+        voting = exists().where(
             assignments.c.item_id == items.c.of_item,
             assignments.c.labeler_id == bindparam("labeler"),
-            assignments.c.state == "done",
+            assignments.c.state.in_(("open", "done")),
         )
-        wanting = wanting.where(~voted)
+        wanting = wanting.where(~voting)
+    else:
+        wanting = wanting.where(items.c.id.not_in(_votes_known(bindparam("labeler"))))
     evenly = [items.c.taken] if balanced else []
     first = wanting.order_by(items.c.priority.desc(), *evenly, items.c.position).limit(1)
     return (
         first.with_for_update(key_share=True, skip_locked=True),
         first.with_for_update(key_share=True),
+    )
+
+
+def _votes_known(labeler_id: str | BindParameter[str]) -> Select[tuple[int]]:
+    """The items whose votes a reviewer was shown: their own would not be independent any more."""
+    review, given = items.alias(), assignments.alias()
+    return (
+        select(review.c.of_item)
+        .select_from(review.join(given, given.c.item_id == review.c.id))
+        .where(given.c.labeler_id == labeler_id, review.c.kind == "review")
     )
 
 

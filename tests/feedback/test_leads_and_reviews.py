@@ -77,6 +77,25 @@ def test_nobody_settles_a_dispute_of_their_own(store: Store) -> None:
     assert store.claim(made, "rev", review=True) is not None
 
 
+def test_who_has_seen_the_votes_does_not_vote_and_who_is_about_to_vote_does_not_see_them(
+    store: Store,
+) -> None:
+    made = campaign(store, 2, wanted=4)
+    disputed = claimed(store, made, "ada").item_id
+    ranked(store, claimed(store, made, "ada"), "one")
+    ranked(store, claimed(store, made, "bob"), "two", backwards=True)
+    begun = claimed(store, made, "eve")
+    assert begun.item_id == disputed
+    store.open_reviews(made)
+    assert store.claim(made, "eve", review=True) is None  # it is open before her
+    settled = claimed(store, made, "rev", review=True)
+    assert set(settled.shown) == set(begun.shown)
+    other = claimed(store, made, "rev")
+    assert other.item_id != disputed
+    ranked(store, other, "three")
+    assert store.claim(made, "rev") is None
+
+
 def test_what_is_written_is_not_reviewed(store: Store) -> None:
     made = store.create_campaign("written", mode="demonstrate")
     store.add_items(made, [Item(Prompt.of("How?"), ())])

@@ -241,6 +241,15 @@ def test_a_labeler_sees_nothing_of_others_by_any_get(
     assert saved.json()["answer_id"] not in reply.text
 
 
+def test_the_dashboard_is_found_without_a_slash_too(team: Team) -> None:
+    for name in ("lead", "labeler"):
+        team.secrets[name] = begin(team.store, team.ids[name], team.moment)
+    reply = team.browser("lead").get("/lead?campaign=second%20%26%20more")
+    assert reply.status_code == 307
+    assert reply.headers["location"] == "/lead/?campaign=second%20%26%20more"
+    assert team.browser("labeler").get("/lead").status_code == 403
+
+
 def test_logins_are_for_admins_alone(team: Team) -> None:
     for name in ("lead", "admin"):
         team.secrets[name] = begin(team.store, team.ids[name], team.moment)

@@ -516,7 +516,8 @@ def test_only_reviewers_review_and_see_orders_without_names(tmp_path: Path) -> N
         item = reply.json()["item"]
         ids = sorted(response["id"] for response in item["responses"])
         assert item["mode"] == "review"
-        assert item["votes"] == [[[one] for one in ids], [[one] for one in ids[::-1]]]
+        orders = [[[one] for one in ids], [[one] for one in ids[::-1]]]
+        assert item["votes"] == [{"groups": groups, "none": False} for groups in orders]
         assert '"bo"' not in reply.text
         assert '"cy"' not in reply.text
 

@@ -175,7 +175,8 @@ def _disagree(store: Store, campaign: Campaign) -> None:
     for labeler, turn in (("bo", 1), ("cy", -1)):
         while (task := store.claim(campaign, labeler)) is not None:
             ids = sorted(response.id for response in task.responses)[::turn]
-            said = Judgement(((ids[0],), tuple(sorted(ids[1:]))))
+            groups = ((ids[0],), tuple(sorted(ids[1:])))
+            said = Judgement(groups, none_acceptable=labeler == "cy")
             store.submit(task.item_id, labeler, said, submission_id=f"{labeler} {task.item_id}")
     assert store.open_reviews(campaign) == 2
 
@@ -202,7 +203,7 @@ def test_review_shows_the_orders_without_names_and_settles_them(visit: Any) -> N
     for order in (ids, ids[::-1]):
         rest = sorted(letters[one] for one in order[1:])
         expected.append(f"{letters[order[0]]} > {' = '.join(rest)}")
-    assert votes == expected
+    assert votes == [expected[0], f"{expected[1]} (none is acceptable)"]
     assert not {"bo", "cy"} & set(site.page.locator("body").inner_text().split())
     site.press("1", "2", "3", "Enter")
     site.page.wait_for_function(
@@ -213,6 +214,8 @@ def test_review_shows_the_orders_without_names_and_settles_them(visit: Any) -> N
     assert [one.labeler_id for one in settled if one.prompt_id == item.prompt.id] == ["ada"]
     (review,) = [one for one in settled if one.mode == "review"]
     assert len(review.details["adjudicates"]) == 2
+    # A review is none of the answers that the campaign wants.
+    assert site.page.locator(".progress-text").inner_text() == "4 of 4 done · 1 by you"
     assert found == []
 
 

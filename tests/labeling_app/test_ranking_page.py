@@ -264,6 +264,25 @@ def test_two_labelers_work_side_by_side_and_leave_each_their_own(visit: Any, bro
     assert sorted(ranking.labeler_id for ranking in site.rankings()) == ["ada", "ada", "bo"]
 
 
+def test_the_header_fits_and_says_in_full_whether_the_draft_is_saved(visit: Any) -> None:
+    site = visit(some_items(1))
+    site.press("1")
+    site.until_draft_saved()
+    for width in (1024, 1280):
+        site.page.set_viewport_size({"width": width, "height": 800})
+        for part in ("#header .state", "#header > .html-container > div"):
+            whole = "one => one.scrollWidth <= one.clientWidth"
+            assert site.page.locator(part).evaluate(whole), (width, part)
+
+
+def test_the_sign_of_a_root_is_drawn(visit: Any) -> None:
+    texts = (r"It is $$\frac{\sqrt{\pi}}{2}$$", "No.")
+    site = visit([an_item("Which?", *texts)], wait=".katex-display")
+    root = site.page.locator(".bank.in-view .katex svg").first.bounding_box()
+    assert root is not None
+    assert root["width"] > 5
+
+
 WIDE_TABLE = "\n".join(
     ("|" + " wide_column |" * 12, "|" + "---|" * 12, "|" + " x_x_x_x_x_x |" * 12)
 )
