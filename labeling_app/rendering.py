@@ -25,12 +25,17 @@ _IMAGE_START = re.compile(r"(?<!\\)!\[")
 # a paragraph, formulas within a text. Nobody writes as many; 10,000 would hold the page for half
 # a minute.
 _EMPHASIS = re.compile(r"\*+|_+|~+")
-_FORMULA = re.compile(r"\$\$|\\[\[(]")
+_FORMULA = re.compile(r"\$+|\\[\[(]")
+# `$x$` by pandoc's rule: no blank within the marks, no digit after them; and a sign that it is a
+# formula, so that prices and shell variables stay as they are.
+_INLINE_FORMULA = re.compile(r"(?<![\\$\w])\$(?![\s$])([^$\n]{1,200}?)(?<![\s\\])\$(?![\w$])")
+_MATHS = re.compile(r"[\\^_=<>+*/|]|^\s*[A-Za-z]\s*$")
 MOST_PAIRED = 1_500
 
 
 def inert_markdown(text: str) -> str:
-    """`text` as Markdown in which raw HTML and images outside code appear as text.
+    r"""`text` as Markdown in which raw HTML and images outside code appear as text, and `$x$` is a
+    formula as `\(x\)` is.
 
     Code blocks, code spans, formulas and everything else stay as they were written. A text that
     would hold the browser for seconds (`MOST_PAIRED`) becomes one code block, letter for letter.
@@ -91,4 +96,9 @@ def _outside_code_spans(paragraph: str) -> str:
 
 
 def _as_text(prose: str) -> str:
-    return _IMAGE_START.sub("!&#91;", _TAG_START.sub("&lt;", prose))
+    formulas = _INLINE_FORMULA.sub(_formula, prose)
+    return _IMAGE_START.sub("!&#91;", _TAG_START.sub("&lt;", formulas))
+
+
+def _formula(found: re.Match[str]) -> str:
+    return rf"\({found[1]}\)" if _MATHS.search(found[1]) else found[0]

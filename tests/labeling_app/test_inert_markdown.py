@@ -63,3 +63,21 @@ def test_what_would_hold_the_browser_is_one_code_block(mark: str) -> None:
 def test_many_paragraphs_with_emphasis_stay_markdown() -> None:
     text = "*so* it is\n\n" * MOST_PAIRED
     assert inert_markdown(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("so $x^2 + y^2$ is", r"so \(x^2 + y^2\) is"),
+        ("$n$ of them, $\\alpha$", r"\(n\) of them, \(\alpha\)"),
+        ("I paid $5 and $6", "I paid $5 and $6"),
+        ("from $5-$10, $HOME/$USER", "from $5-$10, $HOME/$USER"),
+        ("a$b=c$d", "a$b=c$d"),
+        (r"\$x=1\$", r"\$x=1\$"),
+        ("`$x=1$` and $$y=2$$", "`$x=1$` and $$y=2$$"),
+        ("between $ x=1 $ blanks", "between $ x=1 $ blanks"),
+        ("$word$", "$word$"),
+    ],
+)
+def test_formulas_between_single_dollars(text: str, shown: str) -> None:
+    assert inert_markdown(text) == shown
