@@ -229,13 +229,16 @@ def test_too_sure_is_told_from_not_sure_enough(tmp_path: Path) -> None:
     assert caution.headline == "The reward model is too sure."
 
 
-def test_the_length_warning_compares_answers_of_like_length(tmp_path: Path) -> None:
+def test_the_length_warning_compares_different_answers_of_like_length(tmp_path: Path) -> None:
     found = results()
     found["evaluate"]["policies"]["dpo"]["mean_tokens"] = 60.0
-    rows = answer_rows([1.0] * 30 + [-1.0] * 9 + [0.0])  # 30 won, 9 lost, 1 tied: 30.5 of 40
+    rows = answer_rows([1.0] * 30 + [-1.0] * 9 + [0.0] * 22)
+    for row in rows[40:60]:  # 20 that say the same; so 30 won, 9 lost, 1 tied: 30.5 of 40
+        row["answers"]["dpo"]["text"] = row["answers"]["reference"]["text"]
+    rows[60]["answers"]["dpo"]["unusable"] = True
     [caution] = cautions_of(read_run(write_run(tmp_path / "run", found, answers=rows)))
     assert "In the 40 comparisons where both answers are about as long" in caution.text
-    assert "DPO wins 76 % (61 to 87 %)" in plain(caution.text)
+    assert "and not the same, DPO wins 76 % (61 to 87 %)" in plain(caution.text)
 
 
 def test_changed_code_and_several_commits_are_told(tmp_path: Path) -> None:
