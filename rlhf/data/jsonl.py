@@ -67,7 +67,7 @@ def read_json(path: Path) -> Any:
     """The JSON value of a file; raises ValueError naming the file where it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not JSON ({error})") from error
 
 

@@ -100,12 +100,13 @@ def verdict_on(
     policy: str | None = None,
     openings: Sequence[Json] = (),
     simulated: bool = False,
+    since: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on a policy, by default on the best one.
 
     `results` holds what each stage of a run returned (stage -> result), `openings` the ledger of
-    its test split; `simulated`: whether the labelers were. Raises ValueError for a policy that was
-    not evaluated.
+    its test split; `simulated`: whether the labelers were; `since`: what happened to the run after
+    it was evaluated, in sentences. Raises ValueError for a policy that was not evaluated.
     """
     if not results.get("evaluate"):
         return Verdict("not enough evidence", None, "No verdict yet.", (words.NOTHING_YET,))
@@ -118,7 +119,7 @@ def verdict_on(
             "not enough evidence", subject.policy, words.WAIT, (words.NOTHING_ASKED,), checks=checks
         )
     traps = tuple(length_traps(subject))
-    about = tuple(words.about(subject, openings=openings, simulated=simulated))
+    about = (*since, *words.about(subject, openings=openings, simulated=simulated))
     few = next((one for one in checks if one.rule.name in words.ENOUGH and _fails(one)), None)
     if few is not None:
         held = 0 if few.fact is None else int(few.fact.value)
