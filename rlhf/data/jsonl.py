@@ -98,7 +98,8 @@ class AtomicText:
                 whole = True
         finally:
             self.file.close()
-            if whole:
-                self.temporary.replace(self.path)
-            else:
+            try:
+                if whole:
+                    self.temporary.replace(self.path)
+            finally:
                 self.temporary.unlink(missing_ok=True)
