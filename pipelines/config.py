@@ -107,11 +107,11 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
     Raises ValueError in one sentence that names the key, the value and the remedy.
     """
-    if not path.exists():
+    if not path.is_file():
         raise ValueError(f"no config file at {path}")
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {_one_line(error)}") from error
     if not isinstance(loaded, dict):
         raise ValueError(f"{path} must hold sections and keys, got {type(loaded).__name__}")

@@ -114,7 +114,13 @@ class Run:
             for stage in self.stages():
                 again = again or stage.name == self.begin
                 ready[stage.name] = self._bring_up(stage, ready, again=again)
-                write_summary(self.config.folder, self.folder, ready, self.config.ledger)
+                write_summary(
+                    self.config.folder,
+                    self.folder,
+                    ready,
+                    self.config.ledger,
+                    simulated=self.config.labelers == "simulated",
+                )
             return ready
 
     def _bring_up(self, stage: Stage, ready: dict[str, Completion], *, again: bool) -> Completion:

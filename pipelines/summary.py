@@ -2,11 +2,13 @@
 completed.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_json
 from rlhf.evaluation.gate import verdict_on
+from rlhf.evaluation.openings import read_openings
 from rlhf.tracking.costs import costs_of, win_rate_of
 from rlhf.tracking.energy import LedgerSettings
 from rlhf.tracking.ledger import read_ledger
@@ -18,10 +20,13 @@ def write_summary(
     round_folder: Path,
     done: dict[str, Completion],
     ledger: LedgerSettings | None = None,
+    *,
+    simulated: bool = False,
 ) -> Path:
     """Writes the summary of the stages that are complete so far, and what the run has cost."""
     path = run_folder / "summary.json"
-    found = {"run": run_folder.name, "round": round_folder.name, **summarise(done)}
+    told = summarise(done, openings=read_openings(run_folder), simulated=simulated)
+    found = {"run": run_folder.name, "round": round_folder.name, **told}
     faults: list[str] = []
     spent = read_ledger(run_folder, faults, ledger)
     rate = win_rate_of({name: one.result for name, one in done.items()})
@@ -32,8 +37,13 @@ def write_summary(
     return path
 
 
-def summarise(done: dict[str, Completion]) -> Json:
-    """The figures, from the results of the stages; sections appear as their stages complete."""
+def summarise(
+    done: dict[str, Completion], *, openings: Sequence[Json] = (), simulated: bool = False
+) -> Json:
+    """The figures, from the results of the stages; sections appear as their stages complete.
+
+    `openings` and `simulated` are what `rlhf verdict` says beside the figures.
+    """
     results = {name: completion.result for name, completion in done.items()}
     summary: Json = {
         "seconds": round(sum(completion.seconds for completion in done.values()), 1),
@@ -54,7 +64,7 @@ def summarise(done: dict[str, Completion]) -> Json:
         }
         if "judge" in results:  # people have the last word
             summary["people"] = results["judge"]
-        said = verdict_on(results)
+        said = verdict_on(results, openings=openings, simulated=simulated)
         summary |= {
             "best": said.policy,
             "verdict": said.decision,

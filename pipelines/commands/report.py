@@ -10,6 +10,8 @@ from pipelines.commands.status import run_folder
 
 def report_command(runs: list[Path], *, out: Path | None, show: bool, personal: bool) -> None:
     """Writes the page, says where it is, and opens it where asked."""
+    if out is not None and out.is_dir():
+        raise ValueError(f"{out} is a folder: give --out the name of a file")
     folders = [run_folder(run) for run in runs]
     if len(folders) == 1:
         from rlhf.reporting.report import write_report

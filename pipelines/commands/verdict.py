@@ -12,10 +12,10 @@ from pipelines.commands.run import VERDICTS
 from pipelines.commands.status import run_folder
 from pipelines.console import make_console
 from pipelines.faults import ExitCode
-from rlhf.evaluation.gate import Check, Verdict, load_gate, verdict_on
-from rlhf.evaluation.openings import read_openings
+from rlhf.evaluation.gate import Check, Verdict, load_gate
 from rlhf.evaluation.verdict_words import spelled
 from rlhf.reporting.reading import read_run
+from rlhf.reporting.verdict import gated
 
 LINE = 100
 MARKS = {
@@ -32,16 +32,8 @@ def verdict_command(
     """Prints the verdict on the newest round of a run; returns its exit code: 0 ship, 3 do not, 4
     not enough evidence.
     """
-    found = run_folder(folder)
-    run = read_run(found)
-    results = {name: run.result(name) for name in run.stages}
-    verdict = verdict_on(
-        results,
-        load_gate(gate),
-        policy=policy,
-        openings=read_openings(found),
-        simulated=run.simulated,
-    )
+    run = read_run(run_folder(folder))
+    verdict = gated(run, load_gate(gate), policy=policy)
     if as_json:
         typer.echo(json.dumps(verdict.to_json(), indent=2, ensure_ascii=False))
     else:

@@ -67,7 +67,7 @@ def read_json(path: Path) -> Any:
     """The JSON value of a file; raises ValueError naming the file where it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not JSON ({error})") from error
 
 
@@ -98,7 +98,8 @@ class AtomicText:
                 whole = True
         finally:
             self.file.close()
-            if whole:
-                self.temporary.replace(self.path)
-            else:
+            try:
+                if whole:
+                    self.temporary.replace(self.path)
+            finally:
                 self.temporary.unlink(missing_ok=True)

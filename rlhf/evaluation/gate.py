@@ -8,6 +8,7 @@ and the model card all ask here.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,6 +25,7 @@ Side = Literal["above", "at_least", "at_most"]
 Outcome = Literal["passed", "open", "failed", "unknown"]
 Unit = Literal["share", "points", "count", "yes"]
 SIDES: tuple[Side, ...] = get_args(Side)
+UNITS: tuple[Unit, ...] = get_args(Unit)
 MOST_JUDGEMENTS = 100_000
 
 
@@ -98,22 +100,26 @@ def verdict_on(
     policy: str | None = None,
     openings: Sequence[Json] = (),
     simulated: bool = False,
+    since: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on a policy, by default on the best one.
 
     `results` holds what each stage of a run returned (stage -> result), `openings` the ledger of
-    its test split; `simulated`: whether the labelers were. Raises ValueError for a policy that was
-    not evaluated.
+    its test split; `simulated`: whether the labelers were; `since`: what happened to the run after
+    it was evaluated, in sentences. Raises ValueError for a policy that was not evaluated.
     """
     if not results.get("evaluate"):
         return Verdict("not enough evidence", None, "No verdict yet.", (words.NOTHING_YET,))
     subject = subject_of(results, policy)
     facts = facts_of(subject)
-    checks = tuple(
-        _check(rule, facts[rule.name]) for rule in rules or load_gate() if rule.name in facts
-    )
+    asked = load_gate() if rules is None else rules
+    checks = tuple(_check(rule, facts[rule.name]) for rule in asked if rule.name in facts)
+    if not any(check.outcome != "unknown" for check in checks):
+        return Verdict(
+            "not enough evidence", subject.policy, words.WAIT, (words.NOTHING_ASKED,), checks=checks
+        )
     traps = tuple(length_traps(subject))
-    about = tuple(words.about(subject, openings=openings, simulated=simulated))
+    about = (*since, *words.about(subject, openings=openings, simulated=simulated))
     few = next((one for one in checks if one.rule.name in words.ENOUGH and _fails(one)), None)
     if few is not None:
         held = 0 if few.fact is None else int(few.fact.value)
@@ -156,17 +162,14 @@ def load_gate(path: Path | None = None) -> tuple[Rule, ...]:
 
     Raises ValueError in one sentence that names the rule and what is wrong with it.
     """
-    if path is None:
-        text = (files("rlhf.evaluation") / "gate.yaml").read_text(encoding="utf-8")
-    elif path.is_file():
-        text = path.read_text(encoding="utf-8")
-    else:
+    if path is not None and not path.is_file():
         raise ValueError(f"no gate at {path}")
+    file = files("rlhf.evaluation") / "gate.yaml" if path is None else path
     try:
-        rows = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        rows = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{path} must hold a list of rules, as rlhf/evaluation/gate.yaml does")
     return tuple(_rule(row) for row in rows)
 
@@ -176,8 +179,14 @@ def _rule(row: dict[str, Any]) -> Rule:
     if name not in FACTS:
         raise ValueError(f"the gate has a rule {name!r}: choose from {', '.join(FACTS)}")
     sides = [side for side in SIDES if side in row]
-    if len(sides) != 1 or not isinstance(row[sides[0]], int | float):
+    bound = row[sides[0]] if len(sides) == 1 else None
+    if isinstance(bound, bool) or not isinstance(bound, int | float) or not isfinite(bound):
         raise ValueError(f"the rule {name!r} needs a number at one of {', '.join(SIDES)}")
+    if row.get("unit", "share") not in UNITS or not isinstance(row.get("required", True), bool):
+        raise ValueError(
+            f"the rule {name!r} needs a unit of {', '.join(UNITS)} (in quotes), and true or false "
+            "at required"
+        )
     rest = {key: value for key, value in row.items() if key not in {*SIDES, "else"}}
     otherwise = row.get("else", "do not ship")
     if otherwise not in get_args(Decision)[1:]:
@@ -185,7 +194,7 @@ def _rule(row: dict[str, Any]) -> Rule:
             f"the rule {name!r} has else: {otherwise!r}; write do not ship or not enough evidence"
         )
     try:
-        return Rule(**rest, side=sides[0], bound=float(row[sides[0]]), otherwise=otherwise)
+        return Rule(**rest, side=sides[0], bound=float(bound), otherwise=otherwise)
     except TypeError as error:
         raise ValueError(
             f"the rule {name!r} needs name, title, unit, required, why, remedy and a bound: {error}"

@@ -19,6 +19,9 @@ NOTHING_YET = (
     "The policies have not been compared: the evaluation is not complete. The same command goes on "
     "from here."
 )
+NOTHING_ASKED = (
+    "No rule of the gate asks about anything known of this policy: give it a rule on win_rate."
+)
 
 
 def headline(decision: Decision, policy: str) -> str:

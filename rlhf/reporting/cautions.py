@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rlhf.data.identity import Json
 from rlhf.evaluation.suspicion import Suspect, suspects
-from rlhf.evaluation.winrate import wilson
+from rlhf.evaluation.winrate import wilson, win_rate
 from rlhf.reporting.certificate import unfit
 from rlhf.reporting.formatting import (
     THIN,
@@ -25,6 +25,7 @@ from rlhf.reporting.length import SIGNS_OF_LENGTH, held_out, length_signs
 from rlhf.reporting.liked import trained_in
 from rlhf.reporting.measured import fitted, trail_name, trails
 from rlhf.reporting.reading import RunRecord
+from rlhf.reporting.samples import is_judged
 from rlhf.reporting.verdict import TRAINED
 
 LENGTH_CHANGE = 0.15
@@ -157,22 +158,31 @@ def _length(run: RunRecord) -> Iterator[Caution]:
 
 
 def _like_length(run: RunRecord) -> str:
-    """The win rate of the best policy where its answer is about as long as SFT's."""
+    """The win rate of the best policy where its answer is about as long as SFT's.
+
+    Two answers that say the same are as long as one another for that reason, and count for neither:
+    with them, the comparisons of like length would be mostly ties.
+    """
     best = run.result("evaluate")["best"]
-    rows = [row["answers"] for row in run.answers]
-    pairs = [(r[best], r["reference"]) for r in rows if best in r and "reference" in r]
+    pairs = [
+        (row["answers"][best], row["answers"]["reference"])
+        for row in run.answers
+        if {best, "reference"} <= row["answers"].keys() and is_judged(row, best)
+    ]
     alike = [
-        0.5 + 0.5 * ((a["gold_reward"] > b["gold_reward"]) - (a["gold_reward"] < b["gold_reward"]))
-        for a, b in pairs
-        if abs(a["tokens"] - b["tokens"]) <= LENGTH_CHANGE * max(a["tokens"], b["tokens"])
+        (ours["gold_reward"], theirs["gold_reward"])
+        for ours, theirs in pairs
+        if abs(ours["tokens"] - theirs["tokens"])
+        <= LENGTH_CHANGE * max(ours["tokens"], theirs["tokens"])
+        and ours["text"] != theirs["text"]
     ]
     if len(alike) < FEW_OF_LIKE_LENGTH:
         return ""
-    rate = sum(alike) / len(alike)
+    won = win_rate([ours for ours, _ in alike], [theirs for _, theirs in alike])
     return (
         f" In the {count(len(alike), 'comparison')} where both answers are about as long (within "
-        f"{percent(LENGTH_CHANGE)}), {policy_name(best)} wins "
-        f"{with_span(rate, wilson(rate, len(alike)))}."
+        f"{percent(LENGTH_CHANGE)}) and not the same, {policy_name(best)} wins "
+        f"{with_span(won.rate, (won.low, won.high))}."
     )
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, read_jsonl
 from rlhf.data.records import Ranking
-from rlhf.tracking.run_folder import METRICS, Completion, StageFolder
+from rlhf.tracking.run_folder import METRICS, Completion, StageFolder, read_completion
 
 Row = TypeVar("Row")
 
@@ -34,6 +34,9 @@ STAGES = (
     "probe",
     "judge",
 )
+# What a row of `answers.jsonl` and each answer in it hold at least.
+ROW = {"prompt_id", "prompt", "family", "answers"}
+ANSWER = {"text", "tokens", "finished", "gold_reward", "proxy_reward"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def read_run(run_folder: Path) -> RunRecord:
         rounds[-1].name,
         found,
         _run_config(found),
-        tuple(_rows(found, "evaluate", "answers.jsonl", _same, faults)),
+        tuple(_rows(found, "evaluate", "answers.jsonl", _judged, faults)),
         tuple(_rows(found, "label", "rankings.jsonl", Ranking.from_json, faults)),
         tuple(newer),
         tuple(faults),
@@ -163,7 +166,8 @@ def _inputs(folder: Path) -> dict[str, str]:
 
 
 def _stage(name: str, folder: Path, faults: list[str]) -> StageRecord:
-    done = Completion(**read_json(folder / "complete.json"))
+    done = read_completion(folder)
+    assert done is not None, "only complete stages are read"
     if not (folder / METRICS).exists():
         faults.append(f"{name}/{METRICS} is missing")
     rows = tuple(_readable(folder / METRICS, f"{name}/{METRICS}", _same, faults))
@@ -189,6 +193,14 @@ def _same(row: Json) -> Json:
     return row
 
 
+def _judged(row: Json) -> Json:
+    """A row of answers; ValueError where it lacks what the page reads of it."""
+    answers = row["answers"].values()
+    if ROW - row.keys() or any(ANSWER - one.keys() for one in answers):
+        raise ValueError("not a prompt with its judged answers")
+    return row
+
+
 def _rows(
     stages: dict[str, StageRecord],
     stage: str,
@@ -208,8 +220,9 @@ def _readable(
         return
     number = 0
     try:
-        for number, row in enumerate(read_jsonl(path), 1):  # noqa: B007
+        for row in read_jsonl(path):
             yield make(row)
-    except (ValueError, KeyError, TypeError) as error:
+            number += 1
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).replace(str(path), path.name)
         faults.append(f"{shown} could be read up to row {number} only ({reason})")

@@ -45,9 +45,20 @@ class Completion:
 
 
 def read_completion(folder: Path) -> Completion | None:
-    """What the marker of one stage's folder says, redacted or not; None where there is none."""
+    """What the marker of one stage's folder says, redacted or not; None where there is none.
+
+    Raises ValueError where it is damaged.
+    """
     marker = folder / MARKER
-    return Completion(**read_json(marker)) if marker.exists() else None
+    if not marker.exists():
+        return None
+    try:
+        return Completion(**read_json(marker))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{marker} is damaged: move that folder out of the run, and `rlhf run` does the stage "
+            "again"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +142,11 @@ class StageFolder:
     def completed(self) -> list[Completion]:
         """Every completed fingerprint, redacted ones too, oldest first."""
         found = [
-            Completion(**read_json(marker))
+            read_completion(marker.parent)
             for marker in self.root.glob(f"*/{MARKER}")
             if marker.parent.name != CURRENT
         ]
-        return sorted(found, key=lambda done: done.finished_at)
+        return sorted(filter(None, found), key=lambda done: done.finished_at)
 
 
 def outputs(folder: Path) -> list[Path]:

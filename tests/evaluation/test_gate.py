@@ -414,9 +414,14 @@ def test_a_gate_of_ones_own(tmp_path: Path) -> None:
     [
         ("a: [", "is not YAML"),
         ("a: 1", "must hold a list of rules"),
+        ("[]", "must hold a list of rules"),
         ("- {name: charm, at_least: 1}", "has a rule 'charm': choose from prompts"),
         ("- {name: win_rate, above: 0.5, at_most: 1}", "needs a number at one of above"),
         ("- {name: win_rate, above: much}", "needs a number at one of above"),
+        ("- {name: win_rate, above: true}", "needs a number at one of above"),
+        ("- {name: win_rate, above: .nan}", "needs a number at one of above"),
+        ("- {name: win_rate, above: 50, unit: percent}", "needs a unit of share, points"),
+        ("- {name: win_rate, above: 0.5, required: 'no'}", "true or false at required"),
         ("- {name: win_rate, above: 0.5, else: ship}", "has else: 'ship'; write do not ship"),
         ("- {name: win_rate, above: 0.5}", "needs name, title, unit, required, why, remedy"),
     ],
@@ -428,6 +433,21 @@ def test_a_gate_that_makes_no_sense_is_refused(tmp_path: Path, text: str, says: 
         load_gate(path)
     with pytest.raises(ValueError, match="no gate at"):
         load_gate(tmp_path / "other.yaml")
+
+
+def test_a_gate_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_bytes(b"\xff\xfe[")
+    with pytest.raises(ValueError, match="is not YAML"):
+        load_gate(path)
+
+
+def test_a_gate_that_asks_nothing_of_this_policy_ships_nothing() -> None:
+    people = [rule for rule in load_gate() if rule.name == "people"]  # nobody was asked here
+    for rules in ([], people):
+        made = verdict_on(results(), rules)
+        assert (made.decision, made.checks) == ("not enough evidence", ())
+        assert "No rule of the gate asks about anything" in made.sentences[0]
 
 
 def test_the_verdict_as_json_says_everything() -> None:

@@ -68,6 +68,12 @@ def test_a_fault_is_one_sentence_that_names_it(overrides: list[str], said: str) 
 def test_files_that_are_no_config(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no config file at"):
         load_config(tmp_path / "none.yaml")
+    with pytest.raises(ValueError, match="no config file at"):
+        load_config(tmp_path)  # a folder
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe[")
+    with pytest.raises(ValueError, match="is not YAML"):
+        load_config(binary)
     broken = tmp_path / "broken.yaml"
     broken.write_text("name: [x")
     with pytest.raises(ValueError, match="is not YAML") as raised:

@@ -324,6 +324,7 @@ def test_chat_answers_and_compares(whole: Path) -> None:
     [
         (("run", "none.yaml"), 2, "no config file at none.yaml"),
         (("status", "nowhere"), 2, "no run at nowhere"),
+        (("report", "nowhere", "--out", "."), 2, ". is a folder: give --out the name of a file"),
         (("reward", "certify", "nowhere"), 2, "no run at nowhere"),
         (("run", str(TINY), "--until", "rewrad"), 2, "no stage named 'rewrad'"),
         (("label", str(TINY), "runs_dir=nowhere"), 2, "has no responses to rank yet"),

@@ -242,6 +242,7 @@ def test_print_opens_what_is_folded_and_leaves_out_what_filters_are_for(tab: Any
     assert tab.locator(".sample-list .sample:visible").count() == 12  # the dozen of the page
     plots = tab.locator("svg").all()
     assert all(box["x"] + box["width"] <= 680 for plot in plots if (box := plot.bounding_box()))
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 680  # wider shrinks all of it
     style = "getComputedStyle(document.querySelector('figure'))"
     assert tab.evaluate(f"{style}.breakInside") == "avoid"
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -1,5 +1,6 @@
 """The report's words: verdicts, warnings that fire when and only when they are true, figures."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from rlhf.reporting.policies import policy_rows
 from rlhf.reporting.reading import RunRecord, read_run
 from rlhf.reporting.samples import samples_of
 from rlhf.reporting.training_plots import dpo_plot
-from rlhf.reporting.verdict import verdict_of
+from rlhf.reporting.verdict import gated, verdict_of
 
 Found = dict[str, Json]
 
@@ -229,13 +230,16 @@ def test_too_sure_is_told_from_not_sure_enough(tmp_path: Path) -> None:
     assert caution.headline == "The reward model is too sure."
 
 
-def test_the_length_warning_compares_answers_of_like_length(tmp_path: Path) -> None:
+def test_the_length_warning_compares_different_answers_of_like_length(tmp_path: Path) -> None:
     found = results()
     found["evaluate"]["policies"]["dpo"]["mean_tokens"] = 60.0
-    rows = answer_rows([1.0] * 30 + [-1.0] * 9 + [0.0])  # 30 won, 9 lost, 1 tied: 30.5 of 40
+    rows = answer_rows([1.0] * 30 + [-1.0] * 9 + [0.0] * 22)
+    for row in rows[40:60]:  # 20 that say the same; so 30 won, 9 lost, 1 tied: 30.5 of 40
+        row["answers"]["dpo"]["text"] = row["answers"]["reference"]["text"]
+    rows[60]["answers"]["dpo"]["unusable"] = True
     [caution] = cautions_of(read_run(write_run(tmp_path / "run", found, answers=rows)))
     assert "In the 40 comparisons where both answers are about as long" in caution.text
-    assert "DPO wins 76 % (61 to 87 %)" in plain(caution.text)
+    assert "and not the same, DPO wins 76 % (61 to 87 %)" in plain(caution.text)
 
 
 def test_changed_code_and_several_commits_are_told(tmp_path: Path) -> None:
@@ -277,6 +281,34 @@ def test_a_damaged_file_is_read_up_to_the_damage_and_named(tmp_path: Path) -> No
     [caution] = cautions_of(run)
     assert caution.headline == "A file of the run is damaged."
     assert caution.text.startswith("ppo/metrics.jsonl could be read up to row 2 only")
+
+
+def test_an_answer_that_lacks_a_figure_is_named(tmp_path: Path) -> None:
+    rows = answer_rows([1.0, 1.0, 1.0])
+    del rows[1]["answers"]["dpo"]["tokens"]
+    run = read_run(write_run(tmp_path / "run", answers=[*rows, {"prompt_id": 3}]))
+    assert len(run.answers) == 1
+    [caution] = cautions_of(run)
+    assert caution.text.startswith("evaluate/answers.jsonl could be read up to row 1 only")
+
+
+@pytest.mark.parametrize("text", [b"{", b"{}", b"[1]", b"\xff\xfe"])
+def test_a_damaged_marker_is_one_sentence(tmp_path: Path, text: bytes) -> None:
+    folder = write_run(tmp_path / "run")
+    (folder / "round-1/evaluate/aaa/complete.json").write_bytes(text)
+    with pytest.raises(ValueError, match=r"evaluate/.*complete.json is damaged: move that folder"):
+        read_run(folder)
+
+
+def test_the_verdict_tells_what_was_withdrawn_or_ran_again_since(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    write_stage(folder, "prompts", {**results()["prompts"], "prompts": 9}, "bbb", {})
+    marker = folder / "round-1/label/aaa/complete.json"
+    redacted = {"labelers": {"labeler-1": "2026-01-02"}, "finished": True}
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"redacted": redacted}))
+    said = " ".join(gated(read_run(folder)).sentences)
+    assert "Beware: 1 labeler withdrew what they had said, and the policies learned from it" in said
+    assert "Beware: after this evaluation, prompts ran again" in said
 
 
 def test_an_altered_ranking_is_told(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from pipelines.cli import app
 from pipelines.summary import summarise
 from rlhf.data.identity import Json
-from rlhf.evaluation.openings import Opening, write_opening
+from rlhf.evaluation.openings import Opening, read_openings, write_opening
 from rlhf.reporting.reading import read_run
 from rlhf.reporting.verdict import verdict_of
 from rlhf.tracking.run_folder import Completion
@@ -107,7 +107,8 @@ def test_the_report_the_summary_and_the_command_say_the_same(tmp_path: Path) -> 
         for name, result in results().items()
         if name in {"evaluate", "ppo"}
     }
-    summary = summarise(done)
+    summary = summarise(done, openings=read_openings(run), simulated=read_run(run).simulated)
+    assert list(summary["verdict_says"]) == command["sentences"]
     assert (summary["verdict"], summary["best"]) == (command["decision"], command["policy"])
     assert summary["verdict_headline"] == command["headline"]
 
