@@ -117,7 +117,7 @@ def add_adapters(
     model: PreTrainedModel, lora: LoraSettings, task: Literal["CAUSAL_LM", "SEQ_CLS"]
 ) -> Any:
     """The model with fresh LoRA adapters; at a reward model the score head is trained and saved
-    with them, whole.
+    with them, whole. What is trained is held in float32, or in float64 where the model is.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -130,7 +130,26 @@ def add_adapters(
         task_type=task,
         modules_to_save=_head_modules(model) if task == "SEQ_CLS" else None,
     )
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    for module in adapted.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            for head in module.modules_to_save.values():
+                _held_wide(head)
+    return adapted
+
+
+def _held_wide(head: torch.nn.Module) -> None:
+    """A head in float32 under layers in bfloat16, in which its small steps would be lost: see
+    `trained_dtype`.
+    """
+    if next(head.parameters()).dtype != torch.bfloat16:
+        return
+    head.float()
+    head.register_forward_pre_hook(_as_held)
+
+
+def _as_held(head: torch.nn.Module, states: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return (states[0].to(next(head.parameters()).dtype), *states[1:])
 
 
 def _head_modules(model: PreTrainedModel) -> list[str]:
@@ -147,6 +166,7 @@ def save_whole(
     """
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
+    from peft.utils import ModulesToSaveWrapper
     if dtype is not None:
         model.to(DTYPES[dtype])
     model.save_pretrained(folder)
