@@ -19,6 +19,16 @@ from rlhf.models.lora import LoraSettings
 
 # Where classifiers keep the layer that gives the score, by transformers' names.
 SCORE_HEADS = ("score", "classifier", "classifier.out_proj", "classification_head.out_proj")
+# What models do to their logits after the output layer, by the names of their settings: Gemma 2,
+# RecurrentGemma, xLSTM, Granite, Cohere, Falcon-H1.
+AFTER_OUTPUT = (
+    "final_logit_softcapping",
+    "logits_soft_cap",
+    "output_logit_soft_cap",
+    "logits_scaling",
+    "logit_scale",
+    "lm_head_multiplier",
+)
 ADAPTER_CONFIG = "adapter_config.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -65,9 +75,26 @@ def eos_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def load_policy(source: str | Path, dtype: str = "float32") -> PreTrainedModel:
-    """A causal language model, dropout off."""
+    """A causal language model, dropout off. Raises ValueError for one whose log-probabilities we
+    would get wrong.
+    """
     model: PreTrainedModel = _load(AutoModelForCausalLM, source, "model", dtype=DTYPES[dtype])
+    check_logits(model)
     return without_dropout(model)
+
+
+def check_logits(model: Any) -> None:
+    """Log-probabilities are made from the output layer alone, and some models cap or scale its
+    logits. Raises ValueError for those.
+    """
+    settings = model.config.get_text_config()
+    for name in AFTER_OUTPUT:
+        if getattr(settings, name, None) not in {None, 1.0}:
+            raise ValueError(
+                f"{type(model).__name__} changes its logits after the output layer ({name} is "
+                f"{getattr(settings, name)}), so that its log-probabilities would be wrong here: "
+                "choose another model"
+            )
 
 
 def load_scorer(source: str | Path, pad_token_id: int, dtype: str = "float32") -> PreTrainedModel:
@@ -120,6 +147,7 @@ def add_adapters(
     with them, whole. What is trained is held in float32, or in float64 where the model is.
     """
     from peft import LoraConfig, get_peft_model
+    from peft.utils import ModulesToSaveWrapper
 
     targets: str | list[str] = lora.target_modules
     config = LoraConfig(
@@ -166,7 +194,6 @@ def save_whole(
     """
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
-    from peft.utils import ModulesToSaveWrapper
     if dtype is not None:
         model.to(DTYPES[dtype])
     model.save_pretrained(folder)
