@@ -31,7 +31,7 @@ from rlhf.policy.phases import Clock, peak_megabytes
 from rlhf.policy.ppo_batches import RolloutBatches, check_prompts, mini_batch, prompts_from
 from rlhf.policy.ppo_config import COMPUTED, PPOConfig
 from rlhf.policy.ppo_loss import ppo_loss, update_numbers
-from rlhf.policy.ppo_models import load_trained_state, trained_state
+from rlhf.policy.ppo_models import all_finite, load_trained_state, trained_state
 from rlhf.policy.ppo_setup import frozen_models, models_of, reference_of
 from rlhf.policy.preemption import Preempted, Savings
 from rlhf.policy.processes import Processes
@@ -283,13 +283,13 @@ class PPOTrainer(QuietTrainer):
 
     def _check(self, rollout: Rollout, number: int) -> None:
         """Stops on what no update may see. The weights are still those of the end of the last
-        rollout, so they are saved first.
+        rollout, so they are saved first, unless they are no numbers: nothing goes on from those.
         """
         wrong = what_is_wrong(rollout, self.config.kl_limit)
         if wrong is None:
             return
         where = ""
-        if number > 0:
+        if number > 0 and all_finite(trained_state(self.trained)):
             self._save_checkpoint(self.model, trial=None)  # type: ignore[arg-type]
             self.control = self.callback_handler.on_save(self.args, self.state, self.control)
             where = f"; the weights before it are saved in checkpoint-{self.state.global_step}"

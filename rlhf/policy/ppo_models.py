@@ -171,6 +171,11 @@ def trained_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value for name, value in model.state_dict().items() if name in trained}
 
 
+def all_finite(state: dict[str, torch.Tensor]) -> bool:
+    """Whether every weight is a number."""
+    return all(bool(torch.isfinite(value).all()) for value in state.values())
+
+
 def values_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Of the trained weights those that give the values, where they are no model of their own."""
     return {
@@ -222,17 +227,17 @@ def read_in_chunks(read: Callable[[Rows], Reading], rows: Rows, size: int = CHUN
     return Reading(*found)
 
 
-def _wide(values: torch.Tensor) -> torch.Tensor:
-    return values if values.dtype == torch.float64 else values.float()
-
-
-def _copy_of(head: torch.nn.Linear) -> torch.nn.Linear:
 def _head_values(head: torch.nn.Linear, hidden: torch.Tensor) -> torch.Tensor:
     """What a head, which may be held wider than the states (..., D), gives each: (...)."""
     values: torch.Tensor = head(hidden.to(head.weight.dtype))[..., 0]
     return values
 
 
+def _wide(values: torch.Tensor) -> torch.Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _copy_of(head: torch.nn.Linear) -> torch.nn.Linear:
     bias = head.bias is not None
     weight = head.weight
     copy = torch.nn.Linear(
