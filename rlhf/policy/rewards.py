@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.models.conversation import response_ids
-from rlhf.models.loading import eos_token_id, pad_token_id
+from rlhf.models.loading import SCORE_HEADS, eos_token_id, pad_token_id
 from rlhf.reward.scorer import Scorer
 
 Ids = Sequence[int]
@@ -66,9 +66,16 @@ class FunctionRewards:
             [str(self.tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in rows]
             for rows in (prompts, responses)
         )
-        found = [float(one) for one in self.function(asked, answers)]
+        given = self.function(asked, answers)
+        name = getattr(self.function, "__name__", repr(self.function))
+        try:
+            found = [float(one) for one in given]
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"the reward function {name} must return a list of numbers, one for each response: "
+                f"{error}"
+            ) from error
         if len(found) != len(answers):
-            name = getattr(self.function, "__name__", repr(self.function))
             raise ValueError(
                 f"the reward function {name} gave {len(found)} numbers for {len(answers)} "
                 "responses: it must give one for each"
@@ -130,6 +137,7 @@ def _of_model(
 ) -> Rewards:
     if hasattr(model, "score") and not hasattr(model, "config"):
         return cast("Rewards", model)  # a Scorer, or what behaves like one
+    _check_judge(model)
     other = reward_tokenizer is not None and reward_tokenizer.get_vocab() != tokenizer.get_vocab()
     if other:
         assert reward_tokenizer is not None
@@ -147,6 +155,21 @@ def _of_model(
             "own tokenizer as reward_processing_class"
         )
     return Scorer(model, _padding(tokenizer))
+
+
+def _check_judge(model: Any) -> None:
+    """Raises ValueError for what gives no single score a text: a causal model, several labels."""
+    labels = getattr(model.config, "num_labels", 1)
+    if not any(hasattr(model, head.split(".")[0]) for head in SCORE_HEADS):
+        raise ValueError(
+            f"{type(model).__name__} has no score head and cannot be the reward model: load it as "
+            "AutoModelForSequenceClassification with num_labels=1"
+        )
+    if labels != 1:
+        raise ValueError(
+            f"the reward model gives {labels} numbers for a text, and a reward is one: load it "
+            "with num_labels=1, or wrap it in an object with score(prompts, responses)"
+        )
 
 
 def _padding(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -381,6 +381,10 @@ def test_models_that_cannot_serve_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, "are one object", value_model=judge, reward_model=judge)
     small = reward_model(40, dtype=torch.float32)
     refused(tmp_path, "knows 40 tokens and the tokenizer 300", reward_model=small)
+    refused(tmp_path, "no score head and cannot be the reward model", reward_model=one)
+    several = reward_model(300, dtype=torch.float32)
+    several.config.num_labels = 2
+    refused(tmp_path, "gives 2 numbers for a text", reward_model=several)
     capped = policy(300, dtype=torch.float32)
     capped.config.final_logit_softcapping = 30.0
     refused(tmp_path, "changes its logits after the output layer", model=capped)
