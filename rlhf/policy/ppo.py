@@ -140,7 +140,11 @@ class PPOTrainer(QuietTrainer):
             self.accelerator.prepare_model, evaluation_mode=True
         )
         rewards = rewards_of(
-            reward_model, reward_function, processing_class, reward_processing_class
+            reward_model,
+            reward_function,
+            processing_class,
+            reward_processing_class,
+            args.stop_token_id,
         )
         for frozen in frozen_models(self.ref_model, rewards, models):
             without_dropout(frozen).eval().requires_grad_(False).to(self.args.device)

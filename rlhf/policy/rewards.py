@@ -29,11 +29,14 @@ class Rewards(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TextRewards:
-    """A reward model with another tokenizer: what the policy wrote is decoded and read again."""
+    """A reward model with another tokenizer: what the policy wrote is decoded and read again.
+    `stop_token_id` ends a response in place of the policy's EOS, and is no part of its text.
+    """
 
     scorer: Scorer
     policy_tokenizer: PreTrainedTokenizerBase
     reward_tokenizer: PreTrainedTokenizerBase
+    stop_token_id: int | None = None
 
     def score(self, prompts: Sequence[Ids], responses: Sequence[Ids]) -> list[float]:
         """Rewards of the texts; a response that ended ends with the reward model's own EOS."""
@@ -47,8 +50,12 @@ class TextRewards:
         return list(found) or [eos_token_id(self.reward_tokenizer)]
 
     def _response(self, ids: Ids) -> list[int]:
-        finished = bool(ids) and ids[-1] == eos_token_id(self.policy_tokenizer)
-        text = str(self.policy_tokenizer.decode(list(ids), skip_special_tokens=True))
+        end = self.stop_token_id
+        if end is None:
+            end = eos_token_id(self.policy_tokenizer)
+        finished = bool(ids) and ids[-1] == end
+        written = list(ids[:-1] if finished else ids)
+        text = str(self.policy_tokenizer.decode(written, skip_special_tokens=True))
         found = response_ids(self.reward_tokenizer, text, finished=finished)
         return found or [eos_token_id(self.reward_tokenizer)]
 
@@ -116,13 +123,15 @@ def rewards_of(
     function: RewardFunction | None,
     tokenizer: PreTrainedTokenizerBase,
     reward_tokenizer: PreTrainedTokenizerBase | None = None,
+    stop_token_id: int | None = None,
 ) -> Rewards:
     """The rewards of a model (a classifier, or anything that scores ids), of a function, or their
-    sum. Raises ValueError where there is neither, or where the model cannot read these ids.
+    sum; `stop_token_id` is what ends a response where that is not EOS. Raises ValueError where
+    there is neither, or where the model cannot read these ids.
     """
     sources: list[Rewards] = []
     if model is not None:
-        sources.append(_of_model(model, tokenizer, reward_tokenizer))
+        sources.append(_of_model(model, tokenizer, reward_tokenizer, stop_token_id))
     if function is not None:
         sources.append(FunctionRewards(function, tokenizer))
     if not sources:
@@ -134,6 +143,7 @@ def _of_model(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     reward_tokenizer: PreTrainedTokenizerBase | None,
+    stop_token_id: int | None,
 ) -> Rewards:
     if hasattr(model, "score") and not hasattr(model, "config"):
         return cast("Rewards", model)  # a Scorer, or what behaves like one
@@ -147,7 +157,7 @@ def _of_model(
             "does not come back as it was."
         )
         scorer = Scorer(model, pad_token_id(reward_tokenizer))
-        return TextRewards(scorer, tokenizer, reward_tokenizer)
+        return TextRewards(scorer, tokenizer, reward_tokenizer, stop_token_id)
     known = int(model.config.get_text_config().vocab_size)
     if known < len(tokenizer):
         raise ValueError(

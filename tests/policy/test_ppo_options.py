@@ -133,6 +133,9 @@ def test_a_reward_model_with_another_tokenizer_reads_the_text(
         [theirs(prompt)["input_ids"]], [theirs(response)["input_ids"]]
     )
     assert made.score([mine], [answer[:-1]]) == pytest.approx(cut, abs=1e-5)
+    # ended by another token: that is the end, and no part of the text
+    stopped = rewards_of(judge, None, tokenizer(), theirs, stop_token_id=9)
+    assert stopped.score([mine], [[*answer[:-1], 9]]) == pytest.approx(expected, abs=1e-5)
     same = rewards_of(reward_model(300), None, tokenizer(), copy.deepcopy(tokenizer()))
     assert isinstance(same, Scorer)
 
