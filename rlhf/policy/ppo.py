@@ -120,7 +120,7 @@ class PPOTrainer(QuietTrainer):
         self.ref_model = reference_of(models, ref_model)
         settings = models.policy.config.get_text_config()
         context = getattr(settings, "max_position_embeddings", None)
-        check_prompts(self.prompts, args.response_length, context)
+        check_prompts(self.prompts, args.response_length, context, settings.vocab_size)
         self.rollouts = args.rollouts(len(self.prompts))
         self.updates_per_rollout = args.num_ppo_epochs * args.num_mini_batches
         super().__init__(

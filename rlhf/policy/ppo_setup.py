@@ -48,6 +48,13 @@ def models_of(
     if value_model is None:
         return SharedTrunk(model), reward_model
     value_model_of(value_model)
+    known, written = (int(m.config.get_text_config().vocab_size) for m in (value_model, model))
+    written = min(written, len(tokenizer))
+    if known < written:
+        raise ValueError(
+            f"the value model knows {known} tokens and the policy writes {written}: it must "
+            "read what the policy writes; leave out value_model for a value head on the policy"
+        )
     if value_model is reward_model:
         raise ValueError("value_model and reward_model are one object: training would move both")
     without_dropout(value_model)
