@@ -100,7 +100,7 @@ def test_reward_functions_that_cannot_serve_are_refused() -> None:
     with pytest.raises(ValueError, match="gave 1 numbers for 2 responses"):
         wrong.score([(5,), (6,)], [(7,), (8,)])
     for told in (None, ["good", "bad"]):
-        worded: Any = FunctionRewards(lambda *_, told=told: told, tokenizer())  # type: ignore[misc]
+        worded: Any = FunctionRewards(lambda *_, told=told: told, tokenizer())
         with pytest.raises(ValueError, match="must return a list of numbers, one for each"):
             worded.score([(5,), (6,)], [(7,), (8,)])
     found: Any = reward_function("math:fsum")
