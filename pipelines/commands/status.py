@@ -19,7 +19,8 @@ def run_folder(folder: Path) -> Path:
     for candidate in (folder, Path("runs") / folder):
         if any(candidate.glob("round-*")):
             return candidate
-    raise ValueError(f"no run at {folder} (nor at {Path('runs') / folder})")
+    also = "" if folder.is_absolute() else f" (nor at {Path('runs') / folder})"
+    raise ValueError(f"no run at {folder}{also}")
 
 
 def status_command(folder: Path) -> None:

@@ -74,8 +74,10 @@ def agreement_ceiling(strict: float) -> float:
     """The best accuracy that any model can reach against single votes: (1 + sqrt(2a - 1)) / 2.
 
     Assumes labelers who err independently and equally often, at the same rate p on every pair, so
-    that two agree with a = p^2 + (1 - p)^2. Pairs that differ in difficulty raise the true ceiling
-    above this, labelers who copy one another lower it. Below a = 0.5 it is 0.5.
+    that two agree with a = p^2 + (1 - p)^2. Where pairs differ in difficulty the true ceiling is
+    lower (Jensen: the mean of |2p - 1| is at most the root of the mean of its square), and so it is
+    where labelers copy one another; where they differ in care it is higher. Below a = 0.5 it is
+    0.5.
     """
     return (1 + sqrt(2 * strict - 1)) / 2 if strict >= 0.5 else 0.5
 

@@ -92,7 +92,9 @@ def agreement_of_file(path: Path) -> CrewAgreement:
     Raises ValueError where the rows are neither.
     """
     rows = list(rows_of(path))
-    if rows and all("labeler_id" in row and "groups" in row for _, row in rows):
+    if not rows:
+        raise ValueError(f"{path} holds no row: there is nothing to compare")
+    if all("labeler_id" in row and "groups" in row for _, row in rows):
         return agreement_of_rankings([Ranking.from_json(row) for _, row in rows])
     if not any(annotators.fits(row) for _, row in rows):
         raise ValueError(

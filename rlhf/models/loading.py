@@ -19,6 +19,16 @@ from rlhf.models.lora import LoraSettings
 
 # Where classifiers keep the layer that gives the score, by transformers' names.
 SCORE_HEADS = ("score", "classifier", "classifier.out_proj", "classification_head.out_proj")
+# What models do to their logits after the output layer, by the names of their settings: Gemma 2,
+# RecurrentGemma, xLSTM, Granite, Cohere, Falcon-H1.
+AFTER_OUTPUT = (
+    "final_logit_softcapping",
+    "logits_soft_cap",
+    "output_logit_soft_cap",
+    "logits_scaling",
+    "logit_scale",
+    "lm_head_multiplier",
+)
 ADAPTER_CONFIG = "adapter_config.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -65,9 +75,26 @@ def eos_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def load_policy(source: str | Path, dtype: str = "float32") -> PreTrainedModel:
-    """A causal language model, dropout off."""
+    """A causal language model, dropout off. Raises ValueError for one whose log-probabilities we
+    would get wrong.
+    """
     model: PreTrainedModel = _load(AutoModelForCausalLM, source, "model", dtype=DTYPES[dtype])
+    check_logits(model)
     return without_dropout(model)
+
+
+def check_logits(model: Any) -> None:
+    """Log-probabilities are made from the output layer alone, and some models cap or scale its
+    logits. Raises ValueError for those.
+    """
+    settings = model.config.get_text_config()
+    for name in AFTER_OUTPUT:
+        if getattr(settings, name, None) not in {None, 1.0}:
+            raise ValueError(
+                f"{type(model).__name__} changes its logits after the output layer ({name} is "
+                f"{getattr(settings, name)}), so that its log-probabilities would be wrong here: "
+                "choose another model"
+            )
 
 
 def load_scorer(source: str | Path, pad_token_id: int, dtype: str = "float32") -> PreTrainedModel:
@@ -117,9 +144,10 @@ def add_adapters(
     model: PreTrainedModel, lora: LoraSettings, task: Literal["CAUSAL_LM", "SEQ_CLS"]
 ) -> Any:
     """The model with fresh LoRA adapters; at a reward model the score head is trained and saved
-    with them, whole.
+    with them, whole. What is trained is held in float32, or in float64 where the model is.
     """
     from peft import LoraConfig, get_peft_model
+    from peft.utils import ModulesToSaveWrapper
 
     targets: str | list[str] = lora.target_modules
     config = LoraConfig(
@@ -130,7 +158,26 @@ def add_adapters(
         task_type=task,
         modules_to_save=_head_modules(model) if task == "SEQ_CLS" else None,
     )
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    for module in adapted.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            for head in module.modules_to_save.values():
+                _held_wide(head)
+    return adapted
+
+
+def _held_wide(head: torch.nn.Module) -> None:
+    """A head in float32 under layers in bfloat16, in which its small steps would be lost: see
+    `trained_dtype`.
+    """
+    if next(head.parameters()).dtype != torch.bfloat16:
+        return
+    head.float()
+    head.register_forward_pre_hook(_as_held)
+
+
+def _as_held(head: torch.nn.Module, states: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return (states[0].to(next(head.parameters()).dtype), *states[1:])
 
 
 def _head_modules(model: PreTrainedModel) -> list[str]:

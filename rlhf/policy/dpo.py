@@ -138,7 +138,7 @@ def train_dpo(
     tokenizer = load_tokenizer(policy)
     pad = pad_token_id(tokenizer)
     if objective.ties and objective.nu is None:
-        objective = replace(objective, nu=math.exp(float(first_log_nu(train))))
+        objective = replace(objective, nu=math.exp(float(first_log_nu(train).detach())))
     model = load_policy(policy, trained_dtype(dtype, lora)).to(args.device)  # type: ignore[arg-type]
     reference = kept_reference(model, train, pad, args)
     lengths = [len(response) for one in train for response in one.responses]

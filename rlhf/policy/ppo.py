@@ -31,7 +31,7 @@ from rlhf.policy.phases import Clock, peak_megabytes
 from rlhf.policy.ppo_batches import RolloutBatches, check_prompts, mini_batch, prompts_from
 from rlhf.policy.ppo_config import COMPUTED, PPOConfig
 from rlhf.policy.ppo_loss import ppo_loss, update_numbers
-from rlhf.policy.ppo_models import load_trained_state, trained_state
+from rlhf.policy.ppo_models import all_finite, load_trained_state, trained_state
 from rlhf.policy.ppo_setup import frozen_models, models_of, reference_of
 from rlhf.policy.preemption import Preempted, Savings
 from rlhf.policy.processes import Processes
@@ -120,7 +120,7 @@ class PPOTrainer(QuietTrainer):
         self.ref_model = reference_of(models, ref_model)
         settings = models.policy.config.get_text_config()
         context = getattr(settings, "max_position_embeddings", None)
-        check_prompts(self.prompts, args.response_length, context)
+        check_prompts(self.prompts, args.response_length, context, settings.vocab_size)
         self.rollouts = args.rollouts(len(self.prompts))
         self.updates_per_rollout = args.num_ppo_epochs * args.num_mini_batches
         super().__init__(
@@ -140,7 +140,11 @@ class PPOTrainer(QuietTrainer):
             self.accelerator.prepare_model, evaluation_mode=True
         )
         rewards = rewards_of(
-            reward_model, reward_function, processing_class, reward_processing_class
+            reward_model,
+            reward_function,
+            processing_class,
+            reward_processing_class,
+            args.stop_token_id,
         )
         for frozen in frozen_models(self.ref_model, rewards, models):
             without_dropout(frozen).eval().requires_grad_(False).to(self.args.device)
@@ -283,13 +287,13 @@ class PPOTrainer(QuietTrainer):
 
     def _check(self, rollout: Rollout, number: int) -> None:
         """Stops on what no update may see. The weights are still those of the end of the last
-        rollout, so they are saved first.
+        rollout, so they are saved first, unless they are no numbers: nothing goes on from those.
         """
         wrong = what_is_wrong(rollout, self.config.kl_limit)
         if wrong is None:
             return
         where = ""
-        if number > 0:
+        if number > 0 and all_finite(trained_state(self.trained)):
             self._save_checkpoint(self.model, trial=None)  # type: ignore[arg-type]
             self.control = self.callback_handler.on_save(self.args, self.state, self.control)
             where = f"; the weights before it are saved in checkpoint-{self.state.global_step}"

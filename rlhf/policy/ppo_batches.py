@@ -98,8 +98,18 @@ def _ids_of_prompt(prompt: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]
     return prompt_ids(tokenizer, [Message(one["role"], one["content"]) for one in prompt])
 
 
-def check_prompts(prompts: Sequence[PromptIds], response_length: int, context: int | None) -> None:
-    """Raises ValueError where a prompt and its longest response do not fit into the context."""
+def check_prompts(
+    prompts: Sequence[PromptIds], response_length: int, context: int | None, known: int
+) -> None:
+    """Raises ValueError where a prompt and its longest response do not fit into the context, and
+    for a token beyond the `known` ones of the policy.
+    """
+    highest = max(max(one.ids) for one in prompts)
+    if highest >= known:
+        raise ValueError(
+            f"a prompt holds the token {highest}, and the policy knows {known}: tokenise the "
+            "prompts with the policy's own tokenizer"
+        )
     if context is None:
         return
     too_long = [one for one in prompts if len(one.ids) + response_length > context]

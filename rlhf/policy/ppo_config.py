@@ -194,7 +194,7 @@ class PPOConfig(TrainingArguments):
             raise ValueError(
                 f"a rollout of {whole} episodes (per_device_train_batch_size * "
                 f"gradient_accumulation_steps) does not divide into {self.num_mini_batches} "
-                "mini-batches"
+                "mini-batches: change one of the three"
             )
         self.rollout_size = whole * self.world_size
         if self.total_episodes is not None and self.total_episodes < self.rollout_size:

@@ -85,9 +85,8 @@ class SharedTrunk(torch.nn.Module):
         super().__init__()
         self.policy = policy
         weight = policy.get_output_embeddings().weight
-        self.value_head = torch.nn.Linear(
-            weight.shape[1], 1, dtype=weight.dtype, device=weight.device
-        )
+        held = torch.promote_types(weight.dtype, torch.float32)  # bfloat16 would lose small steps
+        self.value_head = torch.nn.Linear(weight.shape[1], 1, dtype=held, device=weight.device)
         torch.nn.init.zeros_(self.value_head.weight)
         torch.nn.init.zeros_(self.value_head.bias)
 
@@ -96,7 +95,8 @@ class SharedTrunk(torch.nn.Module):
         hidden = hidden_states(self.policy, rows)
         head = self.policy.get_output_embeddings()
         logprobs, entropies = token_logprobs(head, hidden, rows, temperature, bonus=bonus)
-        return Reading(logprobs, entropies, before_tokens(self.value_head(hidden)[..., 0], rows))
+        values = _head_values(self.value_head, hidden)
+        return Reading(logprobs, entropies, before_tokens(values, rows))
 
     def as_reference(self) -> Any:
         """The policy without its adapters; None where it has none."""
@@ -114,6 +114,7 @@ class OneBase(torch.nn.Module):
         super().__init__()
         self.base = base
         self.value_head = _copy_of(head)
+        self.value_head.to(torch.promote_types(head.weight.dtype, torch.float32))
         self.reward_head = _copy_of(head).requires_grad_(False)
         self.reward_shift = reward_shift
         self._train_only_policy_and_value()
@@ -130,7 +131,7 @@ class OneBase(torch.nn.Module):
         head = self.base.get_output_embeddings()
         logprobs, entropies = token_logprobs(head, hidden, rows, temperature, bonus=bonus)
         self._use(VALUE)
-        values = self.value_head(hidden_states(self.base, rows))[..., 0]
+        values = _head_values(self.value_head, hidden_states(self.base, rows))
         return Reading(logprobs, entropies, before_tokens(_wide(values) - self.reward_shift, rows))
 
     @contextmanager
@@ -150,7 +151,7 @@ class OneBase(torch.nn.Module):
         scores = torch.empty(len(prompts), dtype=torch.float64)
         for index, part in by_length(rows, CHUNK_ROWS):
             last = hidden_states(self.base, part)[:, -1]
-            scores[index.cpu()] = self.reward_head(last)[:, 0].double().cpu()
+            scores[index.cpu()] = _head_values(self.reward_head, last).double().cpu()
         return (scores - self.reward_shift).tolist()
 
     def _use(self, adapter: str) -> None:
@@ -168,6 +169,11 @@ def trained_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The weights that are trained, by name: what a checkpoint has to hold."""
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
     return {name: value for name, value in model.state_dict().items() if name in trained}
+
+
+def all_finite(state: dict[str, torch.Tensor]) -> bool:
+    """Whether every weight is a number."""
+    return all(bool(torch.isfinite(value).all()) for value in state.values())
 
 
 def values_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -219,6 +225,12 @@ def read_in_chunks(read: Callable[[Rows], Reading], rows: Rows, size: int = CHUN
         for whole, one in zip(found, values, strict=True):
             whole[index, -one.shape[1] :] = one
     return Reading(*found)
+
+
+def _head_values(head: torch.nn.Linear, hidden: torch.Tensor) -> torch.Tensor:
+    """What a head, which may be held wider than the states (..., D), gives each: (...)."""
+    values: torch.Tensor = head(hidden.to(head.weight.dtype))[..., 0]
+    return values
 
 
 def _wide(values: torch.Tensor) -> torch.Tensor:

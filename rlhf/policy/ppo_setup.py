@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rlhf.models.loading import load_policy, load_scorer, without_dropout
+from rlhf.models.loading import check_logits, load_policy, load_scorer, without_dropout
 from rlhf.policy.ppo_config import PPOConfig
 from rlhf.policy.ppo_models import OneBase, PolicyAndValue, SharedTrunk
 from rlhf.policy.rewards import RewardFunction, Rewards, SummedRewards, TextRewards
@@ -33,6 +33,7 @@ def models_of(
         if value_model is None:
             value_model = load_scorer(args.reward_model_path, pad)
     if isinstance(model, ACTOR_CRITICS):
+        check_logits(model.policy)
         if value_model is not None or peft_config is not None:
             raise ValueError("model brings its values and adapters along: leave out the rest")
         return model, reward_model
@@ -40,13 +41,20 @@ def models_of(
         if args.sft_model_path is None:
             raise ValueError("there is no policy: give model, or sft_model_path")
         model = load_policy(args.sft_model_path)
-    _check_logits(model)
+    check_logits(model)
     if peft_config is not None:
         model = _adapted(model, peft_config)
     without_dropout(model)
     if value_model is None:
         return SharedTrunk(model), reward_model
     value_model_of(value_model)
+    known, written = (int(m.config.get_text_config().vocab_size) for m in (value_model, model))
+    written = min(written, len(tokenizer))
+    if known < written:
+        raise ValueError(
+            f"the value model knows {known} tokens and the policy writes {written}: it must "
+            "read what the policy writes; leave out value_model for a value head on the policy"
+        )
     if value_model is reward_model:
         raise ValueError("value_model and reward_model are one object: training would move both")
     without_dropout(value_model)
@@ -79,17 +87,6 @@ def _adapted(model: Any, peft_config: Any) -> Any:
             "or leave out peft_config"
         )
     return get_peft_model(model, peft_config)
-
-
-def _check_logits(model: Any) -> None:
-    """Log-probabilities are made from the output layer alone; some models do more after it."""
-    settings = model.config.get_text_config()
-    for name, plain in (("final_logit_softcapping", None), ("logits_scaling", 1.0)):
-        if getattr(settings, name, plain) not in {plain, 1.0}:
-            raise ValueError(
-                f"{type(model).__name__} changes its logits after the output layer ({name} is "
-                f"{getattr(settings, name)}), which PPO does not know: choose another model"
-            )
 
 
 def reference_of(models: Any, ref_model: PreTrainedModel | None) -> PreTrainedModel | None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.models.conversation import response_ids
-from rlhf.models.loading import eos_token_id, pad_token_id
+from rlhf.models.loading import SCORE_HEADS, eos_token_id, pad_token_id
 from rlhf.reward.scorer import Scorer
 
 Ids = Sequence[int]
@@ -29,11 +29,14 @@ class Rewards(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TextRewards:
-    """A reward model with another tokenizer: what the policy wrote is decoded and read again."""
+    """A reward model with another tokenizer: what the policy wrote is decoded and read again.
+    `stop_token_id` ends a response in place of the policy's EOS, and is no part of its text.
+    """
 
     scorer: Scorer
     policy_tokenizer: PreTrainedTokenizerBase
     reward_tokenizer: PreTrainedTokenizerBase
+    stop_token_id: int | None = None
 
     def score(self, prompts: Sequence[Ids], responses: Sequence[Ids]) -> list[float]:
         """Rewards of the texts; a response that ended ends with the reward model's own EOS."""
@@ -47,8 +50,12 @@ class TextRewards:
         return list(found) or [eos_token_id(self.reward_tokenizer)]
 
     def _response(self, ids: Ids) -> list[int]:
-        finished = bool(ids) and ids[-1] == eos_token_id(self.policy_tokenizer)
-        text = str(self.policy_tokenizer.decode(list(ids), skip_special_tokens=True))
+        end = self.stop_token_id
+        if end is None:
+            end = eos_token_id(self.policy_tokenizer)
+        finished = bool(ids) and ids[-1] == end
+        written = list(ids[:-1] if finished else ids)
+        text = str(self.policy_tokenizer.decode(written, skip_special_tokens=True))
         found = response_ids(self.reward_tokenizer, text, finished=finished)
         return found or [eos_token_id(self.reward_tokenizer)]
 
@@ -66,9 +73,16 @@ class FunctionRewards:
             [str(self.tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in rows]
             for rows in (prompts, responses)
         )
-        found = [float(one) for one in self.function(asked, answers)]
+        given = self.function(asked, answers)
+        name = getattr(self.function, "__name__", repr(self.function))
+        try:
+            found = [float(one) for one in given]
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"the reward function {name} must return a list of numbers, one for each response: "
+                f"{error}"
+            ) from error
         if len(found) != len(answers):
-            name = getattr(self.function, "__name__", repr(self.function))
             raise ValueError(
                 f"the reward function {name} gave {len(found)} numbers for {len(answers)} "
                 "responses: it must give one for each"
@@ -109,13 +123,15 @@ def rewards_of(
     function: RewardFunction | None,
     tokenizer: PreTrainedTokenizerBase,
     reward_tokenizer: PreTrainedTokenizerBase | None = None,
+    stop_token_id: int | None = None,
 ) -> Rewards:
     """The rewards of a model (a classifier, or anything that scores ids), of a function, or their
-    sum. Raises ValueError where there is neither, or where the model cannot read these ids.
+    sum; `stop_token_id` is what ends a response where that is not EOS. Raises ValueError where
+    there is neither, or where the model cannot read these ids.
     """
     sources: list[Rewards] = []
     if model is not None:
-        sources.append(_of_model(model, tokenizer, reward_tokenizer))
+        sources.append(_of_model(model, tokenizer, reward_tokenizer, stop_token_id))
     if function is not None:
         sources.append(FunctionRewards(function, tokenizer))
     if not sources:
@@ -127,9 +143,11 @@ def _of_model(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     reward_tokenizer: PreTrainedTokenizerBase | None,
+    stop_token_id: int | None,
 ) -> Rewards:
     if hasattr(model, "score") and not hasattr(model, "config"):
         return cast("Rewards", model)  # a Scorer, or what behaves like one
+    _check_judge(model)
     other = reward_tokenizer is not None and reward_tokenizer.get_vocab() != tokenizer.get_vocab()
     if other:
         assert reward_tokenizer is not None
@@ -139,7 +157,7 @@ def _of_model(
             "does not come back as it was."
         )
         scorer = Scorer(model, pad_token_id(reward_tokenizer))
-        return TextRewards(scorer, tokenizer, reward_tokenizer)
+        return TextRewards(scorer, tokenizer, reward_tokenizer, stop_token_id)
     known = int(model.config.get_text_config().vocab_size)
     if known < len(tokenizer):
         raise ValueError(
@@ -147,6 +165,21 @@ def _of_model(
             "own tokenizer as reward_processing_class"
         )
     return Scorer(model, _padding(tokenizer))
+
+
+def _check_judge(model: Any) -> None:
+    """Raises ValueError for what gives no single score a text: a causal model, several labels."""
+    labels = getattr(model.config, "num_labels", 1)
+    if not any(hasattr(model, head.split(".")[0]) for head in SCORE_HEADS):
+        raise ValueError(
+            f"{type(model).__name__} has no score head and cannot be the reward model: load it as "
+            "AutoModelForSequenceClassification with num_labels=1"
+        )
+    if labels != 1:
+        raise ValueError(
+            f"the reward model gives {labels} numbers for a text, and a reward is one: load it "
+            "with num_labels=1, or wrap it in an object with score(prompts, responses)"
+        )
 
 
 def _padding(tokenizer: PreTrainedTokenizerBase) -> int:

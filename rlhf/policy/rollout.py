@@ -273,7 +273,9 @@ def rollout_numbers(rollout: Rollout, kl_coef: float, eos_token_id: int) -> dict
 
 
 def what_is_wrong(rollout: Rollout, kl_limit: float | None) -> str | None:
-    """What no update may see: a reward that is no number, a KL that is none or beyond the limit."""
+    """What no update may see: a reward, a log-probability or a value that is no number, a KL beyond
+    the limit.
+    """
     if not torch.isfinite(rollout.rewards).all():
         row = int((~torch.isfinite(rollout.rewards)).nonzero()[0])
         ids = rollout.rows.input_ids[row][rollout.rows.attention_mask[row].bool()].tolist()
@@ -281,6 +283,16 @@ def what_is_wrong(rollout: Rollout, kl_limit: float | None) -> str | None:
             f"the reward of a response is {float(rollout.rewards[row])} (its tokens end in "
             f"{ids[-16:]}): look at the reward model or the reward function"
         )
+    for name, read, whose in (
+        ("log-probabilities", rollout.logprobs, "policy"),
+        ("log-probabilities", rollout.reference, "reference"),
+        ("values", rollout.values, "value model"),
+    ):
+        if not torch.isfinite(read).all():
+            return (
+                f"the {name} of the {whose} are not numbers: its weights are broken, or the "
+                "training diverged and learning_rate must be lower"
+            )
     kl = float((rollout.kl * rollout.rows.response_mask).sum(1).mean())
     if math.isfinite(kl) and (kl_limit is None or kl <= kl_limit):
         return None

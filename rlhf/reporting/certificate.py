@@ -213,7 +213,7 @@ def _ceiling(evidence: Json) -> list[str]:
     return [
         f"Labelers who agree in {percent(found['agreement'])} of strict judgements, as these do, "
         f"allow at most about {percent(found['value'])}{span}, if they err alike and independently "
-        "on every pair; pairs that differ in difficulty allow more."
+        "on every pair; pairs that differ in difficulty allow less."
     ]
 
 

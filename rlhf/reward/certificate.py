@@ -47,7 +47,8 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Ceiling:
     """What the labelers' own agreement allows: `agreement`, strictly, over `pairs` judgements, with
-    its interval, and the accuracy that no model can exceed, (1 + sqrt(2a - 1)) / 2.
+    its interval, and the accuracy that it allows, (1 + sqrt(2a - 1)) / 2; `agreement_ceiling` says
+    under which assumptions.
     """
 
     value: float

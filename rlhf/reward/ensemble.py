@@ -3,7 +3,7 @@ becomes one score. Free of torch so that a config can be checked without it.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,11 @@ class Ensemble:
     def __post_init__(self) -> None:
         if self.members < 1:
             raise ValueError(f"members must be at least 1, got {self.members}")
+        for name, known in (("kind", Kind), ("combine", Combine)):
+            if getattr(self, name) not in get_args(known):
+                raise ValueError(
+                    f"no {name} {getattr(self, name)!r}: there are {', '.join(get_args(known))}"
+                )
         if self.members == 1 and (self.kind, self.combine) != ("heads", "mean"):
             raise ValueError("ensemble and combine are about several members: raise members")
         if not 0 <= self.caution < float("inf"):

@@ -3,9 +3,10 @@ config can be checked without it.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 LossName = Literal["bradley-terry", "plackett-luce", "davidson"]
+LOSSES = (*get_args(LossName), "robust", "ipo")
 WITH_TIES = {"plackett-luce", "davidson"}
 
 
@@ -29,6 +30,8 @@ class Objective:
     tau: float | None = None
 
     def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"no loss {self.loss!r}: there are {', '.join(LOSSES)}")
         if self.margin < 0 or self.centering < 0:
             raise ValueError(
                 f"margin and centering must not be negative, got {self.margin}, {self.centering}"

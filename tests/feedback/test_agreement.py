@@ -74,6 +74,16 @@ def test_the_ceiling_is_the_rate_of_equally_careful_labelers() -> None:
     assert agreement_ceiling(0.3) == 0.5
 
 
+def test_what_differs_moves_the_true_ceiling() -> None:
+    sure, unsure = 1.0, 0.5  # chances of the likelier vote on half of the pairs each
+    agreement = ((sure**2) + (unsure**2 + (1 - unsure) ** 2)) / 2
+    assert agreement_ceiling(agreement) == pytest.approx(0.854, abs=1e-3)
+    assert (sure + unsure) / 2 < agreement_ceiling(agreement)
+    careful, hurried = 1.0, 0.5  # chances of two labelers, on every pair
+    agreement = careful * hurried + (1 - careful) * (1 - hurried)
+    assert (careful + hurried) / 2 > agreement_ceiling(agreement)
+
+
 def test_simulated_votes_reach_the_ceiling() -> None:
     generator = random.Random(0)
     made, right = [], 0

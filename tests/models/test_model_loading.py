@@ -2,12 +2,20 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import PAD, SENTENCES, parameters, policy, reward_model, save, tokenizer
-from transformers import AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    CohereConfig,
+    Gemma2Config,
+    GraniteConfig,
+    PreTrainedConfig,
+)
 
 from rlhf.models.batching import hidden_states, make_rows, response_logprobs
 from rlhf.models.conversation import CHAT_TEMPLATES
@@ -106,6 +114,40 @@ def test_dropout_is_off_everywhere(tmp_path: Path) -> None:
     model.train()
     first, second = response_logprobs(model, ROWS), response_logprobs(model, ROWS)
     assert torch.equal(first, second)
+
+
+SMALL: Any = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Gemma2Config(**SMALL, head_dim=8, final_logit_softcapping=0.05),
+        GraniteConfig(**SMALL, logits_scaling=8.0),
+        CohereConfig(**SMALL, logit_scale=0.0625),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_models_that_change_their_logits_are_refused(
+    tmp_path: Path, config: PreTrainedConfig
+) -> None:
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        ours = response_logprobs(model.eval(), ROWS)[:, -1]
+        logits = model(ROWS.input_ids, attention_mask=ROWS.attention_mask).logits[:, -2]
+    theirs = logits.log_softmax(-1).gather(1, ROWS.input_ids[:, -1:])[:, 0]
+    assert not torch.allclose(ours, theirs, atol=1e-3)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="changes its logits after the output layer") as error:
+        load_policy(tmp_path)
+    one_sentence(error)
 
 
 def test_saved_model_loads_the_same(folder: Path) -> None:

@@ -10,16 +10,20 @@ import pytest
 import torch
 from dpo_hands import DATA
 from safetensors.torch import load_file
-from tiny_models import policy, quiet_arguments, reward_model, save
+from tiny_models import PAD, policy, quiet_arguments, reward_model, save
 
 from rlhf.data.identity import Json
-from rlhf.models.loading import load_policy, load_tokenizer, trained_dtype
+from rlhf.models.batching import make_rows
+from rlhf.models.loading import add_adapters, load_policy, load_tokenizer, trained_dtype
 from rlhf.models.lora import LoraSettings
+from rlhf.policy.adapters import one_base
 from rlhf.policy.dpo import train_dpo
 from rlhf.policy.dpo_trl import train_dpo_with_trl
+from rlhf.policy.ppo_models import SharedTrunk
 from rlhf.policy.ppo_training import train_ppo
 from rlhf.policy.rollout import PromptIds
 from rlhf.policy.sft import fine_tune
+from rlhf.reward.scorer import score_rows
 from rlhf.reward.trainer import train_reward
 
 LORA = LoraSettings(r=4, alpha=8)
@@ -123,6 +127,33 @@ def test_a_step_of_a_millionth_is_not_lost(tmp_path: Path, start: Path, train: T
     assert torch.equal(after[name].to(torch.bfloat16), before[name])  # where it would be lost
     saved = load_file(tmp_path / "model" / "model.safetensors")
     assert {one.dtype for one in saved.values()} == {torch.bfloat16}
+
+
+def moved_by_a_step(head: torch.nn.Module, values: torch.Tensor) -> torch.Tensor:
+    """Whether one step of a millionth changes each weight of a head, after these values of it."""
+    (weight,) = [w for n, w in head.named_parameters() if n.endswith("weight") and w.requires_grad]
+    values.sum().backward()
+    with torch.no_grad():
+        weight.add_(1)  # far from 0, where bfloat16 has steps of a 128th
+    before = weight.detach().clone()
+    torch.optim.Adam([weight], lr=1e-6).step()
+    return weight != before
+
+
+def test_heads_over_a_bfloat16_base_lose_no_small_step() -> None:
+    rows = make_rows([(5, 6)], [(7, 8)], PAD)
+    judge = add_adapters(reward_model(300, dtype=torch.bfloat16), LORA, "SEQ_CLS")
+    assert moved_by_a_step(judge.score.modules_to_save, score_rows(judge, rows)).all()
+    for dtype, held in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
+        shared = SharedTrunk(policy(300, dtype=dtype))
+        assert shared.value_head.weight.dtype == held
+        values = shared.read(rows, 1.0).values
+        assert moved_by_a_step(shared.value_head, values).all()
+    actor, judge = policy(300, dtype=torch.bfloat16), reward_model(300, dtype=torch.bfloat16)
+    judge.model.load_state_dict(actor.model.state_dict())
+    joint = one_base(actor, judge, LORA)
+    assert moved_by_a_step(joint.value_head, joint.read(rows, 1.0).values).all()
+    assert joint.score([(5, 6)], [(7, 8)])
 
 
 def test_lora_keeps_its_base_as_it_is(tmp_path: Path, start: Path) -> None:

@@ -365,6 +365,10 @@ def refused(tmp_path: Path, says: str, **changes: Any) -> None:
         ({"response_length": 127}, r"7 of 11 prompts leave no room for 127 tokens .* of 128"),
         ({"model": None}, "there is no policy: give model, or sft_model_path"),
         ({"reward_model": None}, "PPO needs a reward: give reward_model, reward_function"),
+        (
+            {"train_dataset": [{"input_ids": [5, 999]}] * 9},
+            "token 999, and the policy knows 300",
+        ),
         ({"train_dataset": None}, "train_dataset is missing"),
         ({"train_dataset": [{"text": "a"}]}, "row 0 of the data set holds no prompt"),
     ],
@@ -381,6 +385,13 @@ def test_models_that_cannot_serve_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, "are one object", value_model=judge, reward_model=judge)
     small = reward_model(40, dtype=torch.float32)
     refused(tmp_path, "knows 40 tokens and the tokenizer 300", reward_model=small)
+    refused(
+        tmp_path, "the value model knows 40 tokens and the policy writes 300", value_model=small
+    )
+    refused(tmp_path, "no score head and cannot be the reward model", reward_model=one)
+    several = reward_model(300, dtype=torch.float32)
+    several.config.num_labels = 2
+    refused(tmp_path, "gives 2 numbers for a text", reward_model=several)
     capped = policy(300, dtype=torch.float32)
     capped.config.final_logit_softcapping = 30.0
     refused(tmp_path, "changes its logits after the output layer", model=capped)

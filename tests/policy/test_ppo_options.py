@@ -99,6 +99,10 @@ def test_reward_functions_that_cannot_serve_are_refused() -> None:
     wrong = FunctionRewards(lambda prompts, responses: [1.0], tokenizer())
     with pytest.raises(ValueError, match="gave 1 numbers for 2 responses"):
         wrong.score([(5,), (6,)], [(7,), (8,)])
+    for told in (None, ["good", "bad"]):
+        worded: Any = FunctionRewards(lambda *_, told=told: told, tokenizer())
+        with pytest.raises(ValueError, match="must return a list of numbers, one for each"):
+            worded.score([(5,), (6,)], [(7,), (8,)])
     found: Any = reward_function("math:fsum")
     assert found is math.fsum
     for name, says in (
@@ -129,6 +133,9 @@ def test_a_reward_model_with_another_tokenizer_reads_the_text(
         [theirs(prompt)["input_ids"]], [theirs(response)["input_ids"]]
     )
     assert made.score([mine], [answer[:-1]]) == pytest.approx(cut, abs=1e-5)
+    # ended by another token: that is the end, and no part of the text
+    stopped = rewards_of(judge, None, tokenizer(), theirs, stop_token_id=9)
+    assert stopped.score([mine], [[*answer[:-1], 9]]) == pytest.approx(expected, abs=1e-5)
     same = rewards_of(reward_model(300), None, tokenizer(), copy.deepcopy(tokenizer()))
     assert isinstance(same, Scorer)
 
@@ -157,6 +164,19 @@ def test_a_reward_that_is_no_number_saves_and_stops(tmp_path: Path) -> None:
     saved = newest_checkpoint(tmp_path / "checkpoints")
     assert saved is not None
     assert saved.name == "checkpoint-8"
+
+
+def test_weights_that_are_no_numbers_are_named_and_not_saved(tmp_path: Path) -> None:
+    settings = {"save_strategy": "no", "num_sample_generations": 0}
+    broken = trainer_in(tmp_path, settings)
+    broken.trained.value_model.score.weight.data.fill_(math.nan)
+    with pytest.raises(FloatingPointError, match="rollout 0: the values of the value model are no"):
+        broken.train()
+    diverging = trainer_in(tmp_path, {**settings, "learning_rate": 1e300})
+    with pytest.raises(FloatingPointError, match=r"rollout 1: the .* are not numbers") as error:
+        diverging.train()
+    assert "saved" not in str(error.value)
+    assert newest_checkpoint(tmp_path / "checkpoints") is None
 
 
 def test_kl_that_explodes_saves_and_stops(tmp_path: Path) -> None:

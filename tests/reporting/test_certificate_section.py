@@ -77,7 +77,7 @@ def test_the_findings_in_words(tmp_path: Path) -> None:
         "rankings 68 % (63 to 73 %).",
         "Labelers who agree in 85 % of strict judgements, as these do, allow at most about 92 % "
         "(91 to 94 %), if they err alike and independently on every pair; pairs that differ in "
-        "difficulty allow more.",
+        "difficulty allow less.",
         "For comparison, 80 % on training prompts and 73 % on validation prompts.",
         "Brier score 0.180, where tossing a coin gets 0.250. By 400 votes on validation it is too "
         "sure (temperature 1.20); with that, the calibration error on held-out prompts is 0.02 "

@@ -67,6 +67,8 @@ def test_scaling_and_shifting_members_alike_does_the_same_to_the_score(combine: 
     ("settings", "said"),
     [
         ({"members": 0}, "at least 1, got 0"),
+        ({"members": 2, "combine": "max"}, "no combine 'max': there are mean, minimum"),
+        ({"members": 2, "kind": "head"}, "no kind 'head': there are heads, seeds"),
         ({"combine": "minimum"}, "raise members"),
         ({"kind": "seeds"}, "raise members"),
         ({"members": 2, "caution": 2.0}, "caution goes with combine mean-minus-std, not mean"),

@@ -205,6 +205,7 @@ def test_a_tie_without_nu_is_refused() -> None:
     ("settings_", "said"),
     [
         ({"margin": -1.0}, "must not be negative"),
+        ({"loss": "hinge"}, "no loss 'hinge': there are bradley-terry, plackett-luce, davidson"),
         ({"label_smoothing": 0.5}, "must lie in 0 to 0.5"),
         ({"loss": "davidson", "margin": 1.0}, "go with bradley-terry, not davidson"),
         ({"nu": 1.0}, "nu goes with plackett-luce and davidson"),
