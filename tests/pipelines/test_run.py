@@ -266,25 +266,19 @@ def test_only_one_process_owns_a_run(whole: Path) -> None:
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
     # What a shell starts in the background ignores Ctrl-C, and so would what we start from there.
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code = heed + "from pipelines.cli import main; main()"
-    command = [sys.executable, "-c", code, "run", str(TINY), f"runs_dir={tmp_path}"]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    ) as running:
-        assert running.stdout is not None
-        for line in running.stdout:
-            if "done" in line:
-                break
-        running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert "stopped; the same command goes on from here" in said
-    assert "Traceback" not in said
+    code = """
+import os, signal, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
+stop = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
+stop.daemon = True
+stop.start()
+from pipelines.cli import main
+main()
+"""
+    ran = rlhf("run", TINY, f"runs_dir={tmp_path}", code=code)
+    assert ran.returncode == 130
+    assert "stopped; the same command goes on from here" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 def test_a_run_waits_for_people_and_goes_on_with_their_rankings(whole: Path) -> None:

@@ -108,7 +108,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", [*DAMAGE, "missing"])
-@pytest.mark.parametrize("stage", ["dpo", "ppo"])
+@pytest.mark.parametrize("stage", [pytest.param("dpo", marks=pytest.mark.slow), "ppo"])
 def test_damaged_figures_break_nothing(tmp_path: Path, stage: str, damage: str) -> None:
     run = write_run(tmp_path / "small")
     path = run / "round-1" / stage / "aaa" / "metrics.jsonl"
