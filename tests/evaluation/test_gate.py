@@ -2,85 +2,11 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
-from typing import Any
 
 import pytest
+from evaluated import PEOPLE, Results, dpo, equal, evaluated, named, probes, results
 
-from rlhf.data.identity import Json
-from rlhf.evaluation.evidence import FACTS
-from rlhf.evaluation.gate import load_gate, verdict_on
-
-Results = dict[str, Json]
-
-
-def row(rate: float, low: float, high: float, **changes: Any) -> Json:
-    return {
-        "win_rate": rate,
-        "win_rate_low": low,
-        "win_rate_high": high,
-        "unusable": 0,
-        "p_holm": 0.001,
-        "length_controlled": {"rate": rate, "low": low, "high": high, "effect": 0.1},
-        "proxy_win_rate": rate,
-        "proxy_win_rate_low": low,
-        "mean_tokens": 30.0,
-        "finished_share": 0.99,
-        "kl": 2.0,
-        **changes,
-    }
-
-
-RESULTS: Results = {
-    "ppo": {"alarms": []},
-    "evaluate": {
-        "judge": "endpoint:judge-1",
-        "judge_independent": True,
-        "judge_told": {"model": "judge-1", "comparisons": 800, "inconsistent": 80, "unusable": 0},
-        "prompts": 200,
-        "policies": {
-            "sft": row(0.5, 0.43, 0.57),
-            "longest_of_16": row(0.44, 0.38, 0.51),
-            "null": row(0.05, 0.03, 0.09),
-            "dpo": row(0.70, 0.63, 0.76),
-            "ppo": row(0.66, 0.59, 0.72),
-        },
-        "differences": [
-            {"first": "dpo", "second": "ppo", "value": 0.04, "low": -0.02, "high": 0.1},
-        ],
-        "best": "dpo",
-    },
-    "probe": {
-        "probes": {"bias": {"verdict": "ok", "says": "fine"}},
-        "contamination": {"verdict": "ok", "value": 0.0},
-    },
-}
-
-
-def results(change: Callable[[Results], object] = lambda _: None) -> Results:
-    found = deepcopy(RESULTS)
-    change(found)
-    return found
-
-
-def dpo(**changes: Any) -> Callable[[Results], object]:
-    return lambda found: found["evaluate"]["policies"]["dpo"].update(changes)
-
-
-def named(name: str, **changes: Any) -> Callable[[Results], object]:
-    return lambda found: found["evaluate"]["policies"][name].update(changes)
-
-
-def evaluated(**changes: Any) -> Callable[[Results], object]:
-    return lambda found: found["evaluate"].update(changes)
-
-
-def equal(rate: float, low: float, high: float) -> Json:
-    return {"rate": rate, "low": low, "high": high, "effect": 2.0}
-
-
-def probes(**rows: Json) -> Callable[[Results], object]:
-    return lambda found: found["probe"]["probes"].update(rows)
+from rlhf.evaluation.gate import verdict_on
 
 
 def test_all_passed_is_ship() -> None:
@@ -270,90 +196,6 @@ def test_an_unknown_policy_is_refused() -> None:
         verdict_on(results(), policy="best_of_16")
 
 
-@pytest.mark.parametrize("equal_length", [equal(0.55, 0.45, 0.65), equal(0.42, 0.36, 0.49)])
-def test_a_policy_that_wins_by_length_is_called_out_first(equal_length: Json) -> None:
-    made = verdict_on(results(dpo(length_controlled=equal_length)))
-    assert made.decision != "ship"
-    assert made.sentences[0].startswith("Length trap: DPO wins by length. It beats SFT in 70 %")
-    assert made.traps == made.sentences[:1]
-    still = verdict_on(results(dpo(length_controlled=equal(0.61, 0.49, 0.7))))
-    assert still.traps == ()  # half of what it wins by is left
-
-
-def test_a_reward_model_that_learned_length_is_called_out_first() -> None:
-    fooled = {"proxy_win_rate": 0.71, "proxy_win_rate_low": 0.64}
-    made = verdict_on(results(named("longest_of_16", **fooled)))
-    assert made.sentences[0] == (
-        "Length trap: the reward model has learned length. It prefers the longest of 16 SFT "
-        "answers to SFT's in 71 % of comparisons; the judge does in 44 %."
-    )
-    assert made.decision == "ship"  # by a judge who has not learned it
-    alone = {"judge": "reward", "judge_independent": False}
-    worse = verdict_on(
-        results(
-            lambda found: (
-                named("longest_of_16", **fooled, win_rate_low=0.64)(found),
-                evaluated(**alone)(found),
-            )
-        )
-    )
-    assert worse.decision == "not enough evidence"
-    assert worse.sentences[0].endswith("in 71 % of comparisons, and no other judge was asked.")
-
-
-def test_where_longer_is_better_indeed_nobody_is_fooled() -> None:
-    better = {"proxy_win_rate_low": 0.64, "win_rate": 0.6, "win_rate_low": 0.53}
-    made = verdict_on(
-        results(
-            lambda found: (
-                named("longest_of_16", **better)(found),
-                evaluated(judge="built-in")(found),
-            )
-        )
-    )
-    assert (made.decision, made.traps) == ("ship", ())
-
-
-def test_a_known_preference_and_people_are_not_fooled() -> None:
-    def sprung(found: Results) -> None:
-        for name in ("null", "longest_of_16"):
-            named(name, win_rate=0.9, win_rate_low=0.85, proxy_win_rate_low=0.85)(found)
-
-    def by_preference(found: Results) -> None:
-        sprung(found)
-        evaluated(judge="stories")(found)
-
-    assert verdict_on(results(sprung)).decision == "not enough evidence"
-    assert verdict_on(results(by_preference)).decision == "ship"
-    assert verdict_on({**results(sprung), "judge": PEOPLE}).decision == "ship"
-
-
-def test_one_answer_that_the_reward_model_prefers_to_all_is_a_warning() -> None:
-    made = verdict_on(results(named("null", proxy_win_rate=0.99, proxy_win_rate_low=0.97)))
-    assert made.decision == "ship"
-    assert any(
-        "one and the same answer to everything beats SFT in 99 %" in one for one in made.sentences
-    )
-
-
-PEOPLE: Json = {
-    "judgements": 90,
-    "best": "ppo",
-    "policies": {
-        "ppo": {
-            "rate": 0.7,
-            "low": 0.55,
-            "high": 0.82,
-            "wins": 25,
-            "ties": 6,
-            "losses": 9,
-            "length_controlled": equal(0.68, 0.53, 0.8),
-            "sequential": {"wins": 25, "losses": 9, "low": 0.52, "high": 0.87},
-        }
-    },
-}
-
-
 def test_people_have_the_last_word_even_where_the_judge_is_the_reward_model() -> None:
     dependent = evaluated(judge="reward", judge_independent=False)
     made = verdict_on({**results(dependent), "judge": PEOPLE})
@@ -388,66 +230,6 @@ def test_a_test_split_that_was_opened_often_says_so() -> None:
     assert said.startswith("The test split was opened 3 times, first on 2026-11-24: settings")
     once = verdict_on(results(), openings=ledger[:1]).sentences
     assert not any("opened" in one for one in once)
-
-
-def test_the_committed_gate_asks_of_every_fact_and_gives_reasons() -> None:
-    rules = load_gate()
-    assert {rule.name for rule in rules} == set(FACTS)
-    assert all(rule.why.endswith(".") and not rule.remedy.endswith(".") for rule in rules)
-
-
-def test_a_gate_of_ones_own(tmp_path: Path) -> None:
-    path = tmp_path / "gate.yaml"
-    text = (
-        "- {name: win_rate, title: t, unit: share, above: 0.65, required: true, why: w, remedy: r}"
-    )
-    path.write_text(text)
-    made = verdict_on(results(), load_gate(path))
-    assert made.decision == "not enough evidence"
-    # Against 65 %: (1.96 sqrt(0.65 * 0.35) + 0.8416 sqrt(0.7 * 0.3))^2 / 0.05^2 = 697.1
-    assert made.missing == 698 - 200
-    assert verdict_on(results(), load_gate(path), policy="ppo").decision == "not enough evidence"
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("a: [", "is not YAML"),
-        ("a: 1", "must hold a list of rules"),
-        ("[]", "must hold a list of rules"),
-        ("- {name: charm, at_least: 1}", "has a rule 'charm': choose from prompts"),
-        ("- {name: win_rate, above: 0.5, at_most: 1}", "needs a number at one of above"),
-        ("- {name: win_rate, above: much}", "needs a number at one of above"),
-        ("- {name: win_rate, above: true}", "needs a number at one of above"),
-        ("- {name: win_rate, above: .nan}", "needs a number at one of above"),
-        ("- {name: win_rate, above: 50, unit: percent}", "needs a unit of share, points"),
-        ("- {name: win_rate, above: 0.5, required: 'no'}", "true or false at required"),
-        ("- {name: win_rate, above: 0.5, else: ship}", "has else: 'ship'; write do not ship"),
-        ("- {name: win_rate, above: 0.5}", "needs name, title, unit, required, why, remedy"),
-    ],
-)
-def test_a_gate_that_makes_no_sense_is_refused(tmp_path: Path, text: str, says: str) -> None:
-    path = tmp_path / "gate.yaml"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=says):
-        load_gate(path)
-    with pytest.raises(ValueError, match="no gate at"):
-        load_gate(tmp_path / "other.yaml")
-
-
-def test_a_gate_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "gate.yaml"
-    path.write_bytes(b"\xff\xfe[")
-    with pytest.raises(ValueError, match="is not YAML"):
-        load_gate(path)
-
-
-def test_a_gate_that_asks_nothing_of_this_policy_ships_nothing() -> None:
-    people = [rule for rule in load_gate() if rule.name == "people"]  # nobody was asked here
-    for rules in ([], people):
-        made = verdict_on(results(), rules)
-        assert (made.decision, made.checks) == ("not enough evidence", ())
-        assert "No rule of the gate asks about anything" in made.sentences[0]
 
 
 def test_the_verdict_as_json_says_everything() -> None:

@@ -1,5 +1,6 @@
 """A run folder written by hand: small, whole, and nothing in it to be wary of."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_json, write_jsonl
 from rlhf.data.records import Ranking
 from rlhf.feedback.intervals import Share
+from rlhf.reporting.reading import RunRecord, read_run
 from rlhf.reward.accuracy import Accuracy
 from rlhf.reward.calibration import Calibration
 from rlhf.reward.certificate import (
@@ -23,6 +25,7 @@ from rlhf.reward.certificate import (
 from rlhf.reward.learning_curve import Forecast, Law
 from rlhf.reward.probes import Probed
 
+Found = dict[str, Json]
 NEEDS = {
     "prompts": [],
     "pretrain": [],
@@ -298,3 +301,15 @@ def write_stage(
     link = stage.parent / "current"
     link.unlink(missing_ok=True)
     link.symlink_to(fingerprint)
+
+
+def run_with(folder: Path, change: Callable[[Found], object] = lambda _: None) -> RunRecord:
+    """The run, read, after a change of what its stages found."""
+    found = results()
+    change(found)
+    return read_run(write_run(folder / "small", found))
+
+
+def plain(text: str) -> str:
+    """A text of the page with plain spaces."""
+    return text.replace("\u202f", " ")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from run_by_hand import EVIDENCE, certificate, results, write_run, write_stage
+from run_by_hand import EVIDENCE, certificate, plain, results, write_run, write_stage
 
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_json
@@ -32,10 +32,6 @@ def run_with(folder: Path, certified: Json | None = None, **ppo: object) -> RunR
     found = results()
     found["ppo"] |= ppo
     return read_run(write_run(folder / "small", found, certified=certified))
-
-
-def plain(text: str) -> str:
-    return text.replace("\u202f", " ")
 
 
 def test_a_fit_one(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from run_by_hand import CONFIG, answer_rows, policy, results, write_run
+from run_by_hand import CONFIG, answer_rows, plain, policy, results, write_run
 
 from rlhf.data.identity import Json
 from rlhf.reporting.comparison import (
@@ -18,10 +18,6 @@ from rlhf.reporting.comparison import (
     write_comparison,
 )
 from rlhf.reporting.reading import read_run
-
-
-def plain(text: str) -> str:
-    return text.replace("\u202f", " ")
 
 
 def a_run(folder: Path, gains: list[float], **changes: Json) -> Path:

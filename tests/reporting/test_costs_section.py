@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_by_hand import write_run
+from run_by_hand import plain, write_run
 
 from pipelines.summary import write_summary
 from rlhf.reporting.cautions import cautions_of
@@ -27,10 +27,6 @@ def with_ledger(folder: Path, *entries: Spent) -> Path:
     lines = [json.dumps(asdict(one)) + "\n" for one in entries]
     (run / LEDGER).write_text("".join(lines))
     return run
-
-
-def plain(text: str) -> str:
-    return text.replace("\u202f", " ")
 
 
 def test_the_sentences_say_what_is_known(tmp_path: Path) -> None:

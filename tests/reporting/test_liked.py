@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from run_by_hand import answer_rows, results, write_run
+from run_by_hand import answer_rows, plain, results, write_run
 
 from rlhf.data.identity import Json
 from rlhf.reporting.cautions import cautions_of
@@ -11,10 +11,6 @@ from rlhf.reporting.liked import listed_suspects, most_liked, suspect_rows, susp
 from rlhf.reporting.reading import RunRecord, read_run
 from rlhf.reporting.report import render
 from rlhf.reporting.samples import WITH_MORE, samples_of
-
-
-def plain(text: str) -> str:
-    return text.replace("\u202f", " ")
 
 
 def a_run(folder: Path, rows: list[Json]) -> RunRecord:

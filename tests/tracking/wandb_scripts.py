@@ -35,6 +35,17 @@ def kill_service():
     found.kill()
     found.wait()
 """
+# What a stage does with its mirror, from figures to the end.
+WORK = """
+for step in range(5):
+    mirror.log({"loss": float(step)}, step=step)
+mirror.table("samples", [{"text": "ann@example.org"}], step=5)
+(folder / "rows.txt").write_text("rows")
+mirror.output("rows", "dataset", folder, metadata={})
+mirror.alert(Alert("sft: alarm", "Write to ann@example.org."))
+mirror.alert(Alert("sft: alarm", "Two of one title."))
+mirror.finish({"x": 1})
+"""
 
 
 def stage_folder(run_folder: Path, stage: str, fingerprint: str = "f00", round_: int = 0) -> Path:
