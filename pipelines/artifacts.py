@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, read_jsonl
+from rlhf.data.policies import TRAINED
 from rlhf.data.records import Message, Prompt, Ranking, Response, Split
 
-TRAINED = ("dpo", "ppo", "rloo", "rejection")
 CERTIFICATE = "certificate.json"
 WRITTEN = "written.json"  # a snapshot of the demonstrations that people wrote
 Contest = tuple[Response, Response]  # a trained policy's answer, and SFT's to the same prompt

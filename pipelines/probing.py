@@ -6,10 +6,11 @@ from functools import partial
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pipelines.artifacts import TRAINED, model_of, read_prompts_of, read_ranked_of
+from pipelines.artifacts import model_of, read_prompts_of, read_ranked_of
 from pipelines.stage import Work
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_jsonl
+from rlhf.data.policies import TRAINED
 from rlhf.data.records import SPLITS, Message, Prompt
 from rlhf.evaluation.probes.bench import BASE, Answered, Bench, Ranked, Reply
 from rlhf.models.batching import sequence_logprobs

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.artifacts import TRAINED
 from pipelines.commands.chat import POLICIES
 from pipelines.graph import STAGES
-from rlhf.reporting import verdict
+from rlhf.data.policies import TRAINED
 from rlhf.reporting.reading import STAGES as REPORTED
 
 ROOT = Path(__file__).parents[1]
@@ -130,7 +129,6 @@ def test_gold_is_out_of_reach_of_training() -> None:
 
 
 def test_report_and_chat_know_every_policy_that_is_trained() -> None:
-    assert verdict.TRAINED == TRAINED
     assert set(POLICIES) == {*TRAINED, "sft"}
     assert tuple(one.name for one in STAGES if one.name != "report") == REPORTED
     assert set(TRAINED) <= {one.name for one in STAGES}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labeling_app.labelers import default_labeler_id
-from pipelines.artifacts import TRAINED, read_ranked_of
+from pipelines.artifacts import read_ranked_of
 from pipelines.bench import Bench, Scores, answer_rows, test_prompts
 from pipelines.config import RunConfig
 from pipelines.gold import preference_of
@@ -17,6 +17,7 @@ from pipelines.on_the_way import judged_on_the_way
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, write_jsonl
+from rlhf.data.policies import TRAINED
 from rlhf.data.records import Prompt, Ranking
 from rlhf.evaluation.judges import ByScore, Judge
 from rlhf.evaluation.openings import Opening, prompts_digest, write_opening

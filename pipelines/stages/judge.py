@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.artifacts import TRAINED, Contest, read_contests_of
+from pipelines.artifacts import Contest, read_contests_of
 from pipelines.campaigns import evaluation_campaign, evaluation_name
 from pipelines.config import RunConfig
 from pipelines.stage import Stage, WaitingForPeopleError, Work
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_jsonl, write_jsonl
+from rlhf.data.policies import TRAINED
 from rlhf.feedback.store import Store
 
 if TYPE_CHECKING:

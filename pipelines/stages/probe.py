@@ -5,11 +5,11 @@ they are judged on stand in what they were trained on.
 from importlib.resources import files
 from pathlib import Path
 
-from pipelines.artifacts import TRAINED
 from pipelines.config import RunConfig
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json, content_id, file_sha256
 from rlhf.data.jsonl import write_json
+from rlhf.data.policies import TRAINED
 from rlhf.evaluation.probes.names import PACKAGE
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rlhf.data.identity import Json
+from rlhf.data.policies import TRAINED
 
-TRAINED = ("dpo", "ppo", "rloo", "rejection")
 # What rules can be about. A fact that does not apply (people's, where nobody was asked) is left
 # out; one that is not known is None.
 FACTS = (

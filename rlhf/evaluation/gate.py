@@ -15,8 +15,9 @@ from typing import Any, Literal, get_args
 import yaml
 
 from rlhf.data.identity import Json
+from rlhf.data.policies import TRAINED
 from rlhf.evaluation import verdict_words as words
-from rlhf.evaluation.evidence import FACTS, TRAINED, Fact, facts_of, subject_of
+from rlhf.evaluation.evidence import FACTS, Fact, facts_of, subject_of
 from rlhf.evaluation.power import judgements_needed
 from rlhf.evaluation.traps import length_traps
 from rlhf.evaluation.winrate import Verdict as Decision

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from rlhf.data.identity import Json
 
-NAMES = {"sft": "SFT", "dpo": "DPO", "ppo": "PPO", "rloo": "RLOO", "rejection": "Rejection SFT"}
-
 
 def percent(share: float, digits: int = 0) -> str:
     """0.701 -> "70 %"."""
@@ -15,11 +13,6 @@ def percent(share: float, digits: int = 0) -> str:
 def span(low: float, high: float) -> str:
     """0.65, 0.74 -> "65 to 74 %"."""
     return f"{100 * low:.0f} to {percent(high)}"
-
-
-def policy_name(name: str) -> str:
-    """ "longest_of_16" -> "longest of 16", "ppo" -> "PPO"."""
-    return NAMES.get(name, name.replace("_", " "))
 
 
 def count(value: int, singular: str) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from rlhf.data.identity import Json
+from rlhf.data.policies import policy_name
 from rlhf.evaluation.evidence import Subject, is_independent, longest_of
-from rlhf.evaluation.spelling import percent, policy_name, span
+from rlhf.evaluation.spelling import percent, span
 
 COLLAPSE = 0.5  # of what a policy wins by, the share that must be left at equal length
 

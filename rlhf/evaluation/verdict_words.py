@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rlhf.data.identity import Json
-from rlhf.evaluation.evidence import TRAINED, Subject, is_independent, probed
+from rlhf.data.policies import TRAINED, policy_name
+from rlhf.evaluation.evidence import Subject, is_independent, probed
 from rlhf.evaluation.openings import times_opened
-from rlhf.evaluation.spelling import count, kl, listed, percent, policy_name, span
+from rlhf.evaluation.spelling import count, kl, listed, percent, span
 from rlhf.evaluation.traps import one_answer_wins
 from rlhf.evaluation.winrate import Verdict as Decision
 

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rlhf.data.jsonl import AtomicText
+from rlhf.data.policies import TRAINED, policy_name
 from rlhf.data.privacy import scrub
 from rlhf.reporting.card_facts import (
     amounts,
@@ -22,13 +23,12 @@ from rlhf.reporting.card_facts import (
 )
 from rlhf.reporting.cautions import cautions_of
 from rlhf.reporting.certificate import certificate_of
-from rlhf.reporting.formatting import policy_name
 from rlhf.reporting.labelers import labeler_rows, labeler_sentences
 from rlhf.reporting.lineage import notes
 from rlhf.reporting.policies import policy_rows
 from rlhf.reporting.reading import RunRecord
 from rlhf.reporting.reward_model import reward_sentences
-from rlhf.reporting.verdict import TRAINED, Verdict, verdict_of
+from rlhf.reporting.verdict import Verdict, verdict_of
 
 CARD = "README.md"
 DATA_CARD = "DATA_CARD.md"

@@ -7,26 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rlhf.data.identity import Json
+from rlhf.data.policies import TRAINED, policy_name
+from rlhf.evaluation.spelling import listed
 from rlhf.evaluation.suspicion import Suspect, suspects
 from rlhf.evaluation.winrate import wilson, win_rate
 from rlhf.reporting.certificate import unfit
-from rlhf.reporting.formatting import (
-    THIN,
-    count,
-    listed,
-    number,
-    percent,
-    percent_span,
-    policy_name,
-    signed,
-    with_span,
-)
+from rlhf.reporting.formatting import THIN, count, number, percent, percent_span, signed, with_span
 from rlhf.reporting.length import SIGNS_OF_LENGTH, held_out, length_signs
 from rlhf.reporting.liked import trained_in
 from rlhf.reporting.measured import fitted, trail_name, trails
 from rlhf.reporting.reading import RunRecord
 from rlhf.reporting.samples import is_judged
-from rlhf.reporting.verdict import TRAINED
 
 LENGTH_CHANGE = 0.15
 KL_NATS = 15.0

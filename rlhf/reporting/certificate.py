@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlhf.data.identity import Json
+from rlhf.evaluation.spelling import listed
 from rlhf.reporting.formatting import (
     ABSENT,
     THIN,
     count,
-    listed,
     number,
     percent,
     percent_range,

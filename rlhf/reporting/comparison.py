@@ -11,6 +11,8 @@ from typing import Any
 
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import AtomicText
+from rlhf.data.policies import policy_name
+from rlhf.evaluation.spelling import listed
 from rlhf.evaluation.winrate import WinRate, win_rate
 from rlhf.reporting.cautions import Caution, cautions_of
 from rlhf.reporting.formatting import (
@@ -19,11 +21,9 @@ from rlhf.reporting.formatting import (
     day,
     duration,
     kl,
-    listed,
     number,
     percent,
     percent_range,
-    policy_name,
     with_span,
 )
 from rlhf.reporting.frontier import frontiers_plot

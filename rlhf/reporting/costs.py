@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from rlhf.data.identity import Json
-from rlhf.reporting.formatting import ABSENT, THIN, count, duration, listed, number
+from rlhf.evaluation.spelling import listed
+from rlhf.reporting.formatting import ABSENT, THIN, count, duration, number
 from rlhf.reporting.reading import RunRecord
 from rlhf.tracking.costs import Cost, Costs, costs_of, win_rate_of
 from rlhf.tracking.ledger import read_ledger

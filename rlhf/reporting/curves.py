@@ -8,8 +8,8 @@ from math import isfinite, log
 from statistics import fmean
 
 from rlhf.data.identity import Json
+from rlhf.data.policies import policy_name
 from rlhf.reporting.drawing import BLUE, GREY, ORANGE, TEAL
-from rlhf.reporting.formatting import policy_name
 from rlhf.reporting.probes import probe_details
 from rlhf.reporting.reading import RunRecord
 

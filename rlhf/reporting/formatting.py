@@ -21,14 +21,6 @@ MONTHS = (
     "November",
     "December",
 )
-NAMES = {
-    "sft": "SFT",
-    "dpo": "DPO",
-    "ppo": "PPO",
-    "rloo": "RLOO",
-    "rejection": "Rejection SFT",
-    "reference": "SFT",
-}
 
 
 def percent(share: float | None, digits: int = 0) -> str:
@@ -98,16 +90,6 @@ def day(moment: str) -> str:
     """ "2026-11-23T15:12:51+00:00" -> "23 November 2026"."""
     year, month, date = moment[:10].split("-")
     return f"{int(date)} {MONTHS[int(month) - 1]} {year}"
-
-
-def policy_name(name: str) -> str:
-    """ "best_of_16" -> "best of 16", "ppo" -> "PPO"."""
-    return NAMES.get(name, name.replace("_", " "))
-
-
-def listed(words: Sequence[str]) -> str:
-    """ "a", "b", "c" -> "a, b and c"."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def kl(row: Json, digits: int = 1) -> str:

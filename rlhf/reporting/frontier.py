@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import TYPE_CHECKING, Literal
 
+from rlhf.data.policies import policy_name
 from rlhf.reporting.drawing import GREY, INK, POLICY_COLOURS, SERIES, SOFT, canvas, to_svg
-from rlhf.reporting.formatting import THIN, number, policy_name
+from rlhf.reporting.formatting import THIN, number
 from rlhf.reporting.measured import (
     Fitted,
     Judge,

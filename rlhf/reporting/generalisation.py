@@ -7,9 +7,10 @@ from math import ceil
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from rlhf.evaluation.spelling import listed
 from rlhf.reporting.curves import TAIL, Curve, Points, curves_of
 from rlhf.reporting.drawing import INK, canvas, draw_smoothed, to_svg
-from rlhf.reporting.formatting import listed, number, percent
+from rlhf.reporting.formatting import number, percent
 from rlhf.reporting.policy_plots import Plot
 from rlhf.reporting.probes import bounds_named
 from rlhf.reporting.reading import RunRecord

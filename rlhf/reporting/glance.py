@@ -2,15 +2,8 @@
 
 from dataclasses import dataclass
 
-from rlhf.reporting.formatting import (
-    count,
-    kl,
-    number,
-    percent,
-    percent_span,
-    policy_name,
-    with_span,
-)
+from rlhf.data.policies import policy_name
+from rlhf.reporting.formatting import count, kl, number, percent, percent_span, with_span
 from rlhf.reporting.length import held_out
 from rlhf.reporting.liked import SuspectRow
 from rlhf.reporting.reading import RunRecord

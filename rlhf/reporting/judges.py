@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from rlhf.data.jsonl import read_jsonl
+from rlhf.data.policies import TRAINED
 from rlhf.data.records import Message, Prompt, Ranking, Response
 from rlhf.evaluation.winrate import wilson
 from rlhf.reporting.reading import RunRecord
-from rlhf.reporting.verdict import TRAINED
 
 FEWEST = 10  # comparisons of a labeler
 

@@ -3,7 +3,9 @@
 from itertools import combinations
 
 from rlhf.data.identity import Json
-from rlhf.reporting.formatting import count, listed, number, percent, policy_name, with_span
+from rlhf.data.policies import policy_name
+from rlhf.evaluation.spelling import listed
+from rlhf.reporting.formatting import count, number, percent, with_span
 from rlhf.reporting.reading import RunRecord
 
 SIGNS_OF_LENGTH = 2  # one alone has innocent causes: people may like longer answers

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhf.data.identity import Json
+from rlhf.data.policies import TRAINED, policy_name
 from rlhf.data.privacy import scrub
 from rlhf.evaluation.suspicion import RULES, Suspect, suspects
-from rlhf.reporting.formatting import count, number, policy_name
+from rlhf.reporting.formatting import count, number
 from rlhf.reporting.reading import RunRecord
 from rlhf.reporting.samples import Clean, ShownAnswer, shown_answer, turns_of
-from rlhf.reporting.verdict import TRAINED
 
 MOST_LIKED = 5
 MOST_LISTED = 12

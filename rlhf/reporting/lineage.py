@@ -6,10 +6,11 @@ from statistics import multimode
 import yaml
 
 from rlhf.data.identity import Json
-from rlhf.reporting.formatting import count, day, duration, listed, percent, policy_name, size
+from rlhf.data.policies import TRAINED, policy_name
+from rlhf.evaluation.spelling import listed
+from rlhf.reporting.formatting import count, day, duration, percent, size
 from rlhf.reporting.length import held_out
 from rlhf.reporting.reading import STAGES, RunRecord
-from rlhf.reporting.verdict import TRAINED
 
 TITLES = {
     "prompts": "the prompts",

@@ -12,11 +12,11 @@ from statistics import pstdev, stdev
 from typing import Literal
 
 from rlhf.data.identity import Json
+from rlhf.data.policies import TRAINED, policy_name
 from rlhf.evaluation.overoptimisation import Curve, Kind, fit, why_not
 from rlhf.evaluation.winrate import Z95
-from rlhf.reporting.formatting import THIN, number, policy_name
+from rlhf.reporting.formatting import THIN, number
 from rlhf.reporting.reading import RunRecord
-from rlhf.reporting.verdict import TRAINED
 
 Judge = Literal["reward model", "monitor", "judge"]
 AT_SFT = 0.05  # nats: where a training starts, but for the rounding of log-probs

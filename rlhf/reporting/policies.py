@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from rlhf.data.identity import Json
-from rlhf.reporting.formatting import ABSENT, kl, number, percent, percent_range, policy_name
+from rlhf.data.policies import policy_name
+from rlhf.reporting.formatting import ABSENT, kl, number, percent, percent_range
 from rlhf.reporting.reading import RunRecord
 
 TABLE_NOTE = (

@@ -5,11 +5,12 @@ from statistics import fmean, median
 
 from markupsafe import Markup
 
+from rlhf.data.policies import TRAINED, policy_name
+from rlhf.evaluation.spelling import listed
 from rlhf.reporting.drawing import GREY, INK, POLICY_COLOURS, canvas, to_svg
-from rlhf.reporting.formatting import count, listed, percent, policy_name
+from rlhf.reporting.formatting import count, percent
 from rlhf.reporting.policies import ordered
 from rlhf.reporting.reading import RunRecord
-from rlhf.reporting.verdict import TRAINED
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,10 @@ from functools import cache
 
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json
+from rlhf.data.policies import policy_name
 from rlhf.evaluation.probes.bounds import Bound, Unit, bounds_of, spelled
-from rlhf.reporting.formatting import (
-    ABSENT,
-    MINUS,
-    THIN,
-    count,
-    listed,
-    percent,
-    percent_range,
-    policy_name,
-)
+from rlhf.evaluation.spelling import listed
+from rlhf.reporting.formatting import ABSENT, MINUS, THIN, count, percent, percent_range
 from rlhf.reporting.judges import judged_by_labeler
 from rlhf.reporting.reading import RunRecord
 

@@ -14,9 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rlhf.data.jsonl import AtomicText
+from rlhf.data.policies import policy_name
 from rlhf.data.privacy import scrub
 from rlhf.evaluation.suspicion import RULES
-from rlhf.reporting import formatting
 from rlhf.reporting.cautions import CHECKS, cautions_of
 from rlhf.reporting.certificate import certificate_of
 from rlhf.reporting.certificate_plots import learning_curve_plot, reliability_plot
@@ -114,8 +114,8 @@ def _content(run: RunRecord, clean: Callable[[str], str]) -> dict[str, Any]:
         "policy_plots": _drawn(win_rate_plot(run), frontier_plot(run), length_plot(run)),
         "samples": samples,
         "families": sorted({sample.family for sample in samples} - {""}),
-        "answering": [(one, formatting.policy_name(one)) for one in trained_in(run)],
-        "best": formatting.policy_name(run.result("evaluate").get("best", "")),
+        "answering": [(one, policy_name(one)) for one in trained_in(run)],
+        "best": policy_name(run.result("evaluate").get("best", "")),
         "most_liked": most_liked(run, found, clean),
         "rules": list(RULES),
         "suspect_rows": suspicious,

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from rlhf.data.identity import Json
 from rlhf.data.records import SPLITS
-from rlhf.reporting.formatting import count, listed, number, percent, percent_range, with_span
+from rlhf.evaluation.spelling import listed
+from rlhf.reporting.formatting import count, number, percent, percent_range, with_span
 from rlhf.reporting.length import held_out
 from rlhf.reporting.reading import RunRecord
 

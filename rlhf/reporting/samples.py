@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rlhf.data.identity import Json
+from rlhf.data.policies import TRAINED, policy_name
 from rlhf.data.privacy import scrub
 from rlhf.evaluation.suspicion import Suspect
-from rlhf.reporting.formatting import number, policy_name, signed
+from rlhf.reporting.formatting import number, signed
 from rlhf.reporting.reading import RunRecord
-from rlhf.reporting.verdict import TRAINED
 
 WANTED = 12
 WITH_MORE = 80

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlhf.evaluation import gate
-from rlhf.evaluation.evidence import TRAINED
 from rlhf.evaluation.gate import Rule
 from rlhf.evaluation.openings import read_openings
+from rlhf.evaluation.spelling import listed
 from rlhf.evaluation.winrate import Verdict as Decision
-from rlhf.reporting.formatting import MINUS, THIN, count, listed
+from rlhf.reporting.formatting import MINUS, THIN, count
 from rlhf.reporting.reading import RunRecord
 
 Tone = Literal["ship", "stop", "wait"]
@@ -72,6 +72,3 @@ def _since(run: RunRecord) -> Iterator[str]:
 def _typeset(text: str) -> str:
     """ "70 %" keeps its unit on its line, and "-2.0" has a true minus sign."""
     return re.sub(r"(?<![\w-])-(?=\d)", MINUS, re.sub(r"(?<=\d) %", f"{THIN}%", text))
-
-
-__all__ = ["TRAINED", "Verdict", "verdict_of"]

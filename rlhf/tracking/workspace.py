@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlhf.data.identity import Json
+from rlhf.data.policies import TRAINED
 from rlhf.tracking.mirror import mirrored_name
 from rlhf.tracking.wandb_run import first_line, logged_in
 
@@ -19,7 +20,6 @@ MISSING = (
 )
 # Columns beside the list of runs: what a reviewer looks for first.
 COLUMNS = ("run:displayName", "run:jobType", "summary:verdict", "summary:best")
-TRAINED = ("dpo", "ppo", "rloo", "rejection")
 POLICIES = ("sft", *TRAINED, "best_of_4", "best_of_16", "longest_of_16")
 WELCOME = """\
 **How to read this.** Every run here is one stage; the group is the whole run.

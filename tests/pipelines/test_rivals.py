@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from warm import rlhf
 
-from pipelines.artifacts import TRAINED
+from rlhf.data.policies import TRAINED
 from rlhf.tracking.run_folder import StageFolder
 
 ROOT = Path(__file__).parents[2]

@@ -21,6 +21,7 @@ from run_by_hand import (
 )
 
 from rlhf.data.identity import Json
+from rlhf.evaluation.spelling import listed
 from rlhf.reporting import formatting
 from rlhf.reporting.cautions import cautions_of
 from rlhf.reporting.drawing import running_mean
@@ -343,7 +344,7 @@ def test_figures_in_one_spelling() -> None:
         "1.0 MB",
     ]
     assert formatting.count(1, "ranking") == "1 ranking"
-    assert formatting.listed(["a", "b", "c"]) == "a, b and c"
+    assert listed(["a", "b", "c"]) == "a, b and c"
 
 
 def test_the_running_mean_passes_over_what_is_not_a_number() -> None:

@@ -8,10 +8,10 @@ import pytest
 from wandb_scripts import wandb_script
 from wandb_server import wandb_server
 
-from pipelines.artifacts import TRAINED
 from pipelines.graph import STAGES
 from pipelines.sections.evidence import EvaluateConfig
 from rlhf.data.identity import Json
+from rlhf.data.policies import TRAINED
 from rlhf.tracking.workspace import POLICIES, SECTIONS, Lines, named, save, specification
 
 
