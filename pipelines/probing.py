@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -73,7 +72,7 @@ class RunModels:
         """-log p of each reply at temperature 1, and over how many tokens."""
         pairs = self._pairs(prompts, replies)
         logprobs = in_batches(
-            partial(sequence_logprobs),
+            sequence_logprobs,
             self._policy(policy),
             [asked for asked, _ in pairs],
             [given for _, given in pairs],

@@ -21,6 +21,7 @@ from rlhf.data.policies import TRAINED
 from rlhf.data.records import Prompt, Ranking
 from rlhf.evaluation.judges import ByScore, Judge
 from rlhf.evaluation.openings import Opening, prompts_digest, write_opening
+from rlhf.evaluation.winrate import outcome
 from rlhf.feedback.agreement import agreement_ceiling
 from rlhf.feedback.pairs import comparisons
 from rlhf.tracking.run_folder import MARKER
@@ -93,8 +94,8 @@ def run(work: Work) -> Json:
         "ceiling": _ceiling(work),
         "on_the_way": _on_the_way(work),
     }
-    told = getattr(judge, "told", None)
-    return result if told is None else {**result, "judge_told": told()}
+    told = judge.told()
+    return {**result, "judge_told": told} if told else result
 
 
 def judge_of(work: Work, scores: dict[str, Scores]) -> Judge:
@@ -109,13 +110,13 @@ def judge_of(work: Work, scores: dict[str, Scores]) -> Judge:
 
     asked = config.evaluate.endpoint
     endpoint = Endpoint(
-        asked.url,
-        asked.model,
-        asked.key_variable,
-        asked.temperature,
-        asked.max_tokens,
-        asked.timeout_seconds,
-        asked.retries,
+        url=asked.url,
+        model=asked.model,
+        key_variable=asked.key_variable,
+        temperature=asked.temperature,
+        max_tokens=asked.max_tokens,
+        timeout_seconds=asked.timeout_seconds,
+        retries=asked.retries,
     )
     if asked.key_variable is not None:
         endpoint.key()  # missing: said before anything is computed
@@ -188,7 +189,7 @@ def _ceiling(work: Work) -> Json:
 
 def _vote_accuracy(rankings: Sequence[Ranking], worth: Callable[[str], float]) -> float | None:
     hits = [
-        1.0 if worth(better) > worth(worse) else 0.5 if worth(better) == worth(worse) else 0.0
+        outcome(worth(better), worth(worse))
         for ranking in rankings
         for better, worse, margin in comparisons(ranking)
         if margin

@@ -110,11 +110,12 @@ def _at_equal_length(
     people: "ByPeople", contests: Sequence[Contest], longer: Sequence[int]
 ) -> Json:
     from rlhf.evaluation.length_control import length_controlled
+    from rlhf.evaluation.winrate import outcome
 
     means = zip(people.means(contests), longer, strict=True)
     judged = [(mean, apart) for mean, apart in means if mean is not None]
     # A contest counts as it does in the win rate: won, tied or lost.
-    shares = [0.5 + 0.5 * ((mean > 0.5) - (mean < 0.5)) for mean, _ in judged]
+    shares = [outcome(mean, 0.5) for mean, _ in judged]
     return length_controlled(shares, [apart for _, apart in judged]).to_json()
 
 

@@ -57,6 +57,21 @@ def write_jsonl(path: Path, rows: Iterable[Json]) -> int:
     return count
 
 
+def append_jsonl(path: Path, row: Json) -> None:
+    """Adds one object to the end, on the disk before it returns. A line that a crash cut short is
+    ended first, so that it spoils no other.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes one JSON value, indented, atomically."""
     with AtomicText(path) as file:

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from rlhf.data.identity import Json
 from rlhf.data.records import Prompt, Response
+from rlhf.evaluation.winrate import outcome
 
 
 class Matchup(NamedTuple):
@@ -35,6 +37,10 @@ class Judge(Protocol):
         """One for each matchup; None where nothing usable was said."""
         ...
 
+    def told(self) -> Json:
+        """What is to be known of how it judged; {} where there is nothing."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ByScore:
@@ -51,7 +57,11 @@ class ByScore:
             for one in matchups
         ]
 
+    def told(self) -> Json:
+        """Nothing: the same answer has the same score whenever it is asked for."""
+        return {}
+
 
 def share(judged: Judged) -> float:
     """1 where ours won, 1/2 for a tie, 0 where it lost."""
-    return 0.5 + 0.5 * ((judged.ours > judged.theirs) - (judged.ours < judged.theirs))
+    return outcome(judged.ours, judged.theirs)

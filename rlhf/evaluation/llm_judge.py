@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from rlhf.data.identity import Json, content_id
+from rlhf.data.jsonl import append_jsonl
 from rlhf.data.privacy import scrub
 from rlhf.data.records import Prompt, Response
 from rlhf.evaluation.endpoint import Endpoint, UnusableReplyError
@@ -150,7 +151,7 @@ class ByEndpoint:
                         lost += 1
                     else:
                         replies[text] = reply
-                        _keep(self.kept, {"key": keys[text], "reply": reply})
+                        append_jsonl(self.kept, {"key": keys[text], "reply": reply})
                 self._refuse_too_many(lost // 2, comparisons)  # two questions to a comparison
                 self.progress(number, len(waiting))
         finally:
@@ -221,14 +222,6 @@ def _mend(path: Path) -> None:
     """Removes what is left of a line that was cut short, so that lines can be appended."""
     if path.exists():
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-
-
-def _keep(path: Path, row: Json) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _said(response: Response) -> str:

@@ -4,14 +4,12 @@ What is chosen while looking at test prompts is fitted to them. Nobody can keep 
 often; the ledger says how often they did.
 """
 
-import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rlhf.data.identity import Json, content_id
-from rlhf.data.jsonl import read_jsonl
+from rlhf.data.jsonl import append_jsonl, read_jsonl
 
 LEDGER = "test-openings.jsonl"
 
@@ -39,10 +37,7 @@ class Opening:
 
 def write_opening(run_folder: Path, opening: Opening) -> None:
     """Appends to the run's ledger, on the disk before the split is read."""
-    with (run_folder / LEDGER).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(opening.to_json(), ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_jsonl(run_folder / LEDGER, opening.to_json())
 
 
 def read_openings(run_folder: Path) -> tuple[Json, ...]:
@@ -62,31 +57,3 @@ def times_opened(openings: Sequence[Json]) -> int:
 def prompts_digest(prompt_ids: Iterable[str]) -> str:
     """One name for a set of test prompts, whatever their order."""
     return content_id("test", sorted(prompt_ids))
-
-
-def same_test_prompts(evaluated: Mapping[str, Json]) -> str:
-    """The digest of the test prompts that all these evaluations share (run -> result of its
-    evaluate stage).
-
-    Raises ValueError naming two runs that were not judged on the same prompts, or one that does
-    not say: their win rates cannot be compared.
-    """
-    if not evaluated:
-        raise ValueError("no evaluation to compare: name runs that were evaluated")
-    digests = {run: (result.get("test") or {}).get("digest") for run, result in evaluated.items()}
-    for run, digest in digests.items():
-        if digest is None:
-            raise ValueError(
-                f"{run} does not say which test prompts it was judged on: evaluate it again "
-                f"(`rlhf run CONFIG --from evaluate`) before comparing it"
-            )
-    first, *others = digests
-    for other in others:
-        if digests[other] != digests[first]:
-            counts = (evaluated[first]["prompts"], evaluated[other]["prompts"])
-            raise ValueError(
-                f"{first} and {other} were judged on different test prompts ({counts[0]} and "
-                f"{counts[1]}): give both the same prompts section and evaluate.num_prompts, "
-                "then compare"
-            )
-    return str(digests[first])

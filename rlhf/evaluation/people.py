@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
+from rlhf.data.identity import Json
 from rlhf.data.records import Ranking, Response
 from rlhf.evaluation.judges import Judged, Matchup
 from rlhf.evaluation.sequential import ALPHA, Sequential, look
@@ -32,6 +33,10 @@ class ByPeople:
         """The mean beside one half; None where nobody has looked."""
         means = self.means([(one.ours, one.theirs) for one in matchups])
         return [None if mean is None else Judged(mean, 0.5) for mean in means]
+
+    def told(self) -> Json:
+        """Nothing: the judge stage tells who was asked, and how often."""
+        return {}
 
     def means(self, contests: Sequence[Contest]) -> list[float | None]:
         """What the votes on each contest come to; None where nobody has looked."""

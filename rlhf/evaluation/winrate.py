@@ -33,6 +33,11 @@ class WinRate:
         return (share, *wilson(share, count))
 
 
+def outcome(ours: float, theirs: float) -> float:
+    """1 where ours is worth more, 1/2 for a tie, 0 where it is worth less."""
+    return 0.5 + 0.5 * ((ours > theirs) - (ours < theirs))
+
+
 def win_rate(ours: Sequence[float], theirs: Sequence[float]) -> WinRate:
     """Compares rewards prompt by prompt.
 

@@ -5,6 +5,7 @@ from itertools import combinations
 from rlhf.data.identity import Json
 from rlhf.data.policies import policy_name
 from rlhf.evaluation.spelling import listed
+from rlhf.evaluation.winrate import outcome
 from rlhf.reporting.formatting import count, number, percent, with_span
 from rlhf.reporting.reading import RunRecord
 
@@ -87,5 +88,5 @@ def longer_preferred(answers: tuple[Json, ...], name: str) -> tuple[float, int]:
             if one["tokens"] != other["tokens"]:
                 short, long = sorted((one, other), key=lambda answer: int(answer["tokens"]))
                 pairs += 1
-                higher += 0.5 + 0.5 * ((long[name] > short[name]) - (long[name] < short[name]))
+                higher += outcome(long[name], short[name])
     return (higher / pairs if pairs else 0.0), pairs

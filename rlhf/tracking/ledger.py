@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rlhf.data.identity import Json
+from rlhf.data.jsonl import append_jsonl
 from rlhf.tracking.energy import AssumedWatts, Devices, Energy, LedgerSettings, devices, open_meter
 
 LEDGER = "ledger.jsonl"
@@ -74,7 +75,7 @@ def booked(
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     held = devices()
     begun = Spent(stage, place, now, BEGUN, device=held.kind, devices=held.count, pid=os.getpid())
-    _append(run_folder, begun)
+    append_jsonl(run_folder / LEDGER, asdict(begun))
     meter = open_meter(settings, f"{place} {now}", held)
     started = time.monotonic()
     booking = Booking()
@@ -89,10 +90,10 @@ def booked(
     finally:
         seconds = time.monotonic() - started
         energy = meter.read(seconds)
-        _append(
-            run_folder,
-            priced(settings, begun, outcome, seconds, energy, booking.result, simulated=simulated),
+        ended = priced(
+            settings, begun, outcome, seconds, energy, booking.result, simulated=simulated
         )
+        append_jsonl(run_folder / LEDGER, asdict(ended))
 
 
 def priced(
@@ -134,7 +135,7 @@ def priced(
 def book_killed(settings: LedgerSettings, run_folder: Path) -> None:
     """Ends what began and whose process is gone, at the last write in its folder."""
     for one in open_attempts(read_lines(run_folder / LEDGER, [])):
-        _append(run_folder, _killed(settings, run_folder, one))
+        append_jsonl(run_folder / LEDGER, asdict(_killed(settings, run_folder, one)))
 
 
 def open_attempts(entries: Sequence[Spent]) -> list[Spent]:
@@ -164,19 +165,6 @@ def _alive(one: Spent) -> bool:
     except PermissionError:
         return True
     return one.pid > 0
-
-
-def _append(run_folder: Path, entry: Spent) -> None:
-    """One line, written at once."""
-    run_folder.mkdir(parents=True, exist_ok=True)
-    path = run_folder / LEDGER
-    with path.open("a+b") as file:
-        file.seek(0, os.SEEK_END)
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":  # a write that was cut short ends with its line
-                file.write(b"\n")
-        file.write((json.dumps(asdict(entry)) + "\n").encode())
 
 
 def read_lines(path: Path, faults: list[str]) -> list[Spent]:

@@ -1,27 +1,17 @@
-"""Files of JSON: whole or not at all."""
+"""Lines that are added one at a time."""
 
 from pathlib import Path
 
-import pytest
-
-from rlhf.data.jsonl import AtomicText, read_json
+from rlhf.data.jsonl import append_jsonl, numbered_jsonl, read_jsonl
 
 
-def test_a_text_that_cannot_take_its_place_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(IsADirectoryError), AtomicText(tmp_path / "taken") as file:
-        file.write("x")
-    with pytest.raises(KeyError), AtomicText(tmp_path / "new") as file:
-        raise KeyError("on the way")
-    with AtomicText(tmp_path / "good") as file:
-        file.write("x")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["good", "taken"]
-    assert (tmp_path / "good").read_text() == "x"
-
-
-@pytest.mark.parametrize("data", [b"{", b"\xff\xfe"])
-def test_json_that_is_none_is_named(tmp_path: Path, data: bytes) -> None:
-    path = tmp_path / "it.json"
-    path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"it\.json: not JSON"):
-        read_json(path)
+def test_rows_are_added_and_a_line_that_was_cut_short_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "rows.jsonl"
+    append_jsonl(path, {"a": "ä"})
+    append_jsonl(path, {"a": 2})
+    assert list(read_jsonl(path)) == [{"a": "ä"}, {"a": 2}]
+    path.write_bytes(path.read_bytes() + b'{"a"')
+    append_jsonl(path, {"a": 4})
+    assert path.read_text(encoding="utf-8").splitlines()[2:] == ['{"a"', '{"a": 4}']
+    rows = numbered_jsonl(path)
+    assert [next(rows), next(rows)] == [(1, {"a": "ä"}), (2, {"a": 2})]

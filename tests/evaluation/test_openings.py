@@ -1,16 +1,14 @@
-"""The ledger of the test split, and who may be compared with whom."""
+"""The ledger of the test split."""
 
 from pathlib import Path
 
 import pytest
 
-from rlhf.data.identity import Json
 from rlhf.evaluation.openings import (
     LEDGER,
     Opening,
     prompts_digest,
     read_openings,
-    same_test_prompts,
     times_opened,
     write_opening,
 )
@@ -41,20 +39,3 @@ def test_a_damaged_ledger_is_named(tmp_path: Path) -> None:
     (tmp_path / LEDGER).write_text('{"fingerprint": "a"}\n{"finger')
     with pytest.raises(ValueError, match=r"test-openings.jsonl, line 2: not JSON"):
         read_openings(tmp_path)
-
-
-def evaluated(*prompts: str) -> Json:
-    return {"prompts": len(prompts), "test": {"digest": prompts_digest(prompts)}}
-
-
-def test_only_runs_judged_on_the_same_prompts_are_compared() -> None:
-    same = {"one": evaluated("a", "b"), "two": evaluated("b", "a")}
-    assert same_test_prompts(same) == prompts_digest(["a", "b"])
-    with pytest.raises(ValueError, match=r"one and three were judged on different test prompts"):
-        same_test_prompts({**same, "three": evaluated("a", "c")})
-    with pytest.raises(ValueError, match=r"\(2 and 3\): give both the same prompts section"):
-        same_test_prompts({"one": evaluated("a", "b"), "three": evaluated("a", "b", "c")})
-    with pytest.raises(ValueError, match="old does not say which test prompts it was judged on"):
-        same_test_prompts({"one": evaluated("a"), "old": {"prompts": 1}})
-    with pytest.raises(ValueError, match="no evaluation to compare"):
-        same_test_prompts({})

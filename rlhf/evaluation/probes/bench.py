@@ -6,6 +6,7 @@ from typing import Protocol
 
 from rlhf.data.identity import seed_from
 from rlhf.data.records import Prompt, Ranking, Response, Split
+from rlhf.evaluation.winrate import outcome
 
 BASE = "sft"  # the policy that all are compared with
 
@@ -40,8 +41,7 @@ class Answered:
         """
         if policy not in self.judged:
             return None
-        ours, theirs = self.judged[policy], self.judged[BASE]
-        return 0.5 + 0.5 * ((ours > theirs) - (ours < theirs))
+        return outcome(self.judged[policy], self.judged[BASE])
 
 
 @dataclass(frozen=True, slots=True)

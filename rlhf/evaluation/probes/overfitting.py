@@ -12,6 +12,7 @@ from rlhf.data.records import SPLITS, Split
 from rlhf.evaluation.probes.bench import BASE, Bench, Ranked, Reply
 from rlhf.evaluation.probes.finding import Finding, NothingToProbeError
 from rlhf.evaluation.probes.means import difference_of, ratio_of
+from rlhf.evaluation.winrate import outcome
 from rlhf.feedback.pairs import comparisons
 
 TITLE = "Overfitting of DPO"
@@ -68,8 +69,8 @@ def _votes(one: Ranked) -> list[tuple[str, str]]:
 
 
 def _hit(rewards: Mapping[str, float], vote: tuple[str, str]) -> float:
-    better, worse = rewards[vote[0]], rewards[vote[1]]
-    return 0.5 + 0.5 * ((better > worse) - (better < worse))
+    better, worse = vote
+    return outcome(rewards[better], rewards[worse])
 
 
 def _columns(held: Sequence[Ordered]) -> tuple[list[float], list[float]]:
