@@ -22,14 +22,15 @@ from datasets import Dataset
 from transformers import TrainingArguments, set_seed
 from trl import DPOConfig
 
-from benchmarks.by_turns import heading, speed_by_turns
+from benchmarks.by_turns import TRAINERS
 from benchmarks.planted_rankings import (
-    TRAINERS,
     Clock,
     Shape,
+    heading,
     one_epoch,
     rankings,
     resident_megabytes,
+    speed_by_turns,
 )
 from benchmarks.reward_model import FULL, QUICK, SHAPES, Size, quiet, random_model, shared_model
 from rlhf.data.identity import Json

@@ -3,7 +3,7 @@
 import random
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, TrainerCallback
 from trl import RewardConfig
 from trl import RewardTrainer as TRLRewardTrainer
 
+from benchmarks.by_turns import by_turns
 from rlhf.data.identity import Json
 from rlhf.models.loading import load_scorer, load_tokenizer, pad_token_id
 from rlhf.models.training import silence
@@ -28,7 +29,7 @@ from rlhf.reward.trainer import (
     init_head,
 )
 
-TRAINERS = ("ours", "trl")
+Train = Callable[[str, Sequence[RankedPrompt], int], float]
 WORDS = range(10, 74)  # the token ids that texts are made of
 
 
@@ -189,3 +190,24 @@ def resident_megabytes(*, peak: bool) -> float:
     name = "VmHWM:" if peak else "VmRSS:"
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return next(int(row.split()[1]) / 1024 for row in status.splitlines() if row.startswith(name))
+
+
+def heading() -> None:
+    """The line above what `speed_by_turns` prints."""
+    print(f"{'':16} {'ours':>9} {'TRL':>9} {'times faster':>13}   lowest to highest", flush=True)
+
+
+def speed_by_turns(shape: Shape, *, rounds: int, steps: int, train: Train) -> Json:
+    """The ratio of the medians of what `train(trainer, data, seed)` says in seconds, with the
+    lowest and the highest ratio of a round; a round before them warms up.
+    """
+    data = rankings(shape, shape.prompts * steps, seed=0)
+    train("trl", data, 0)
+    train("ours", data, 0)
+    found = by_turns(rounds, lambda name, number: train(name, data, number + 1))
+    print(
+        f"{shape.name:16} {found.ours:7.2f} s {found.trl:7.2f} s {found.speedup:13.2f}   "
+        f"{found.low:.2f} to {found.high:.2f}",
+        flush=True,
+    )
+    return found.to_json(shape.name)

@@ -25,6 +25,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from benchmarks.by_turns import by_turns
 from benchmarks.ppo_models import write_models
 from rlhf.data.identity import Json
 
@@ -139,24 +140,14 @@ class Bench:
 
 def speed(bench: Bench, case: Case, rounds: int) -> Json:
     """Samples a second of each, and the ratio of the medians."""
-    clock = bench.clock
-    seconds: dict[str, list[float]] = {"ours": [], "trl": []}
-    for number in range(rounds):
-        for who in ("ours", "trl") if number % 2 else ("trl", "ours"):
-            seconds[who].append(median(bench.run(who, case)[f"{clock}seconds"]))
-    ratios = [trl / ours for ours, trl in zip(seconds["ours"], seconds["trl"], strict=True)]
-    middle = {who: median(values) for who, values in seconds.items()}
-    ratio = middle["trl"] / middle["ours"]
+    found = by_turns(rounds, lambda who, _: median(bench.run(who, case)[f"{bench.clock}seconds"]))
     print(
-        f"{case.name:16}{ROLLOUT / middle['ours']:8.1f}{ROLLOUT / middle['trl']:8.1f}   samples/s"
-        f"{ratio:9.2f}   {min(ratios):.2f} to {max(ratios):.2f}",
+        f"{case.name:16}{ROLLOUT / found.ours:8.1f}{ROLLOUT / found.trl:8.1f}   samples/s"
+        f"{found.speedup:9.2f}   {found.low:.2f} to {found.high:.2f}",
         flush=True,
     )
-    return {
-        f"speedup_{case.name}": round(ratio, 3),
-        f"speedup_{case.name}_spread": [round(min(ratios), 3), round(max(ratios), 3)],
-        f"samples_per_second_{case.name}": round(ROLLOUT / middle["ours"], 2),
-    }
+    each = {f"samples_per_second_{case.name}": round(ROLLOUT / found.ours, 2)}
+    return found.to_json(case.name) | each
 
 
 def memory(bench: Bench) -> Json:

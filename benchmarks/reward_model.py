@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.by_turns import heading, speed_by_turns
-from benchmarks.planted_rankings import TRAINERS, Shape, rankings, train
+from benchmarks.by_turns import TRAINERS
+from benchmarks.planted_rankings import Shape, heading, rankings, speed_by_turns, train
 from rlhf.data.identity import Json
 from rlhf.models.decoder import make_decoder, train_tokenizer
 from rlhf.models.silence import silence_libraries
