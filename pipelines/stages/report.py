@@ -10,15 +10,24 @@ def settings(config: RunConfig) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes `report.html`, also to the top of the run folder."""
+    """Writes `report.html`, also to the top of the run folder. Where the run has an evaluation, what
+    it says is the verdict that heads the page.
+    """
+    from rlhf.reporting.reading import read_run
     from rlhf.reporting.report import write_report
+    from rlhf.reporting.verdict import gated
 
     page = write_report(work.config.folder, work.folder / "report.html")
     top = work.config.folder / "report.html"
     temporary = top.with_name(".report.html")
     temporary.write_bytes(page.read_bytes())
     temporary.replace(top)
-    return {"bytes": page.stat().st_size}
+    written = {"bytes": page.stat().st_size}
+    record = read_run(work.config.folder)
+    if "evaluate" not in record.stages:
+        return written
+    said = gated(record)
+    return written | {"verdict": said.decision, "headline": said.headline}
 
 
 STAGE = Stage(

@@ -72,7 +72,7 @@ class KeptLayer(DynamicLayer):
 
     def _with_room(self, states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         _, heads, _, width = states.shape
-        made = states.new_zeros(len(rows), heads, self.room, width)
+        made = states.new_empty(len(rows), heads, self.room, width)
         made[:, :, : self.filled] = states[rows, :, : self.filled]
         return made
 
@@ -99,9 +99,18 @@ class KeptLayer(DynamicLayer):
         self._show()
         return self.all_keys[:, :, :end], self.all_values[:, :, :end]
 
+    def hold(self, place: torch.Tensor) -> None:
+        """From now on a step is written at `place`, and the columns that no step has reached are
+        read as well: they must hold numbers.
+        """
+        self.place = place
+        self.all_keys[:, :, self.filled :] = 0
+        self.all_values[:, :, self.filled :] = 0
+
     def keep(self, rows: torch.Tensor, filled: int) -> None:
         """Goes on with some rows only, the first `filled` columns of them."""
         self.filled = filled
+        self.place = None
         self.all_keys = self._with_room(self.all_keys, rows)
         self.all_values = self._with_room(self.all_values, rows)
         self._show()
@@ -192,7 +201,6 @@ class Continuation:
         self.visible = self.visible[chosen]
         for layer in self.cache.layers:
             layer.keep(chosen, self.width + self.steps - 1)
-            layer.place = None
         self.graph = None
 
     def stretch(self, steps: int) -> None:
@@ -232,7 +240,7 @@ class Continuation:
         self.place = torch.tensor([self.width + self.steps - 1], device=device)  # (1,) its column
         self.columns = torch.arange(self.visible.shape[1], device=device)
         for layer in self.cache.layers:
-            layer.place = self.place
+            layer.hold(self.place)
         return self.tokens, self.positions, self.at, self.place, self.drawn
 
     def still_step(self) -> None:

@@ -17,20 +17,20 @@ def gumbel(seeds: torch.Tensor, step: int | torch.Tensor, vocab_size: int) -> to
     at = step if isinstance(step, torch.Tensor) else torch.tensor(step, device=seeds.device)
     row = _mix(seeds + _mix(at + 1))  # (B,)
     bits = _mix(row[:, None] ^ (tokens * _signed(0x9E3779B97F4A7C15))[None])  # (B, V)
-    uniform = ((bits >> 40) & 0xFFFFFF).double().add_(0.5).div_(1 << 24)
-    return -torch.log(-torch.log(uniform)).float()
+    uniform = bits.bitwise_right_shift_(40).bitwise_and_(0xFFFFFF).double().add_(0.5).div_(1 << 24)
+    return uniform.log_().neg_().log_().float().neg_()
 
 
 def _mix(value: torch.Tensor) -> torch.Tensor:
     """The finaliser of SplitMix64 (Steele, Lea and Flood 2014) on int64, wrapping."""
-    value = (value ^ _shift(value, 30)) * _signed(0xBF58476D1CE4E5B9)
-    value = (value ^ _shift(value, 27)) * _signed(0x94D049BB133111EB)
-    return value ^ _shift(value, 31)
+    value = _shift(value, 30).bitwise_xor_(value).mul_(_signed(0xBF58476D1CE4E5B9))
+    value = _shift(value, 27).bitwise_xor_(value).mul_(_signed(0x94D049BB133111EB))
+    return _shift(value, 31).bitwise_xor_(value)
 
 
 def _shift(value: torch.Tensor, bits: int) -> torch.Tensor:
     """A logical shift to the right, where torch's is arithmetic."""
-    return (value >> bits) & ((1 << (64 - bits)) - 1)
+    return (value >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _signed(value: int) -> int:

@@ -57,10 +57,8 @@ def _certificate(stage: str, result: Json) -> tuple[Alert, ...]:
 
 
 def _verdict(stage: str, result: Json) -> tuple[Alert, ...]:
-    """Ship, do not ship, or not enough evidence; by people where they were asked."""
-    if stage not in {"evaluate", "judge"} or "verdict" not in result:
+    """What heads the report: ship, do not ship, or not enough evidence, by the gate's rules."""
+    if stage != "report" or "verdict" not in result:
         return ()
-    by = "people" if stage == "judge" else f"judge: {result['judge']}"
-    text = f"Best trained policy: {result['best']} ({by})."
     verdict = result["verdict"]
-    return (Alert(f"verdict: {verdict}", text, LEVELS.get(verdict, "WARN")),)
+    return (Alert(f"verdict: {verdict}", result["headline"], LEVELS.get(verdict, "WARN")),)

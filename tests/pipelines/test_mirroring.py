@@ -51,14 +51,18 @@ def told_of(
     return told
 
 
-def test_an_evaluation_marks_the_best_policy_and_tells_the_verdict(
+def test_a_report_tells_the_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = {"bytes": 4000, "verdict": "do not ship", "headline": "dpo is no better than SFT."}
+    told = told_of(tmp_path, monkeypatch, "report", lambda _: result, "report")
+    assert told.alerts == [Alert("verdict: do not ship", "dpo is no better than SFT.", "ERROR")]
+
+
+def test_an_evaluation_marks_the_best_policy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = {"verdict": "do not ship", "best": "dpo", "judge": "built-in"}
     told = told_of(tmp_path, monkeypatch, "evaluate", lambda _: result, "evaluation")
-    assert told.alerts == [
-        Alert("verdict: do not ship", "Best trained policy: dpo (judge: built-in).", "ERROR")
-    ]
+    assert told.alerts == []
     (made,) = told.outputs
     assert (made["name"], made["kind"], made["best"]) == ("evaluate", "evaluation", "dpo")
     assert told.ended == [(result, 0)]

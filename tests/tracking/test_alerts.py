@@ -45,26 +45,20 @@ from rlhf.tracking.alerts import MAX_TITLE, Alert, alerts_of, failure
                 )
             ],
         ),
-        (
-            "evaluate",
-            {"verdict": "ship", "best": "dpo", "judge": "built-in"},
-            [Alert("verdict: ship", "Best trained policy: dpo (judge: built-in).", "INFO")],
-        ),
-        (
-            "evaluate",
-            {"verdict": "not enough evidence", "best": "ppo", "judge": "reward"},
-            [
-                Alert(
-                    "verdict: not enough evidence",
-                    "Best trained policy: ppo (judge: reward).",
-                    "WARN",
-                )
-            ],
-        ),
-        (
-            "judge",
-            {"verdict": "do not ship", "best": "dpo"},
-            [Alert("verdict: do not ship", "Best trained policy: dpo (people).", "ERROR")],
+        # The evaluation alone does not say it: probes and people come after it.
+        ("evaluate", {"verdict": "ship", "best": "dpo", "judge": "built-in"}, []),
+        ("report", {"bytes": 4000}, []),
+        *(
+            (
+                "report",
+                {"bytes": 4000, "verdict": verdict, "headline": "dpo beats SFT in 79%."},
+                [Alert(f"verdict: {verdict}", "dpo beats SFT in 79%.", level)],
+            )
+            for verdict, level in (
+                ("ship", "INFO"),
+                ("not enough evidence", "WARN"),
+                ("do not ship", "ERROR"),
+            )
         ),
     ],
 )
