@@ -2,6 +2,9 @@
 
 What belongs together (the pairs of one item) is one cluster: ten pairs of an item are not ten
 facts. All intervals are 95 %.
+
+`scipy.stats` takes over a second to import: where it is needed, so that the labeling app is up
+without it.
 """
 
 from collections.abc import Hashable, Mapping
@@ -12,7 +15,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from rlhf.feedback.agreement import Interval
 
@@ -42,6 +44,8 @@ class Share:
 @lru_cache(maxsize=4096)
 def student(freedom: int) -> float:
     """The two-sided 95 % quantile of Student's t."""
+    from scipy import stats
+
     return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 
@@ -79,6 +83,8 @@ def difference(own: tuple[Array, Array], rest: tuple[Array, Array]) -> float:
     score test: the spread is taken around the common share, as it would be were the two the same.
     Where a cluster holds one case, Fisher's exact test, which also fits what is rare.
     """
+    from scipy import stats
+
     (alike, total), (rest_alike, rest_total) = own, rest
     size, rest_size = total.sum(), rest_total.sum()
     if total.max() <= 1:
@@ -100,6 +106,8 @@ def difference(own: tuple[Array, Array], rest: tuple[Array, Array]) -> float:
 
 def median_of(values: Array, needed: int) -> Share:
     """The median with an interval from order statistics: no shape is assumed."""
+    from scipy import stats
+
     number = len(values)
     if number < max(6, needed):
         return Share(None, None, number, number, needed)

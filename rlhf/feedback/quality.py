@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from rlhf.feedback.checks import COPY
 from rlhf.feedback.intervals import Array, Share, difference, median_of, share_of, student
@@ -129,6 +128,8 @@ def _against_the_rest(
 
 
 def _first_shown(name: str, share: Share, first: Array, decided: Array) -> Evidence | None:
+    from scipy import stats
+
     if not share.is_known:
         return None
     p_value = float(stats.binomtest(int(first.sum()), int(decided.sum()), 0.5).pvalue)
@@ -141,6 +142,8 @@ def _place_of_best(votes: Sequence[Vote]) -> tuple[Share, float]:
     The order on the screen is drawn at random, so that by chance the best `m` of `K` cards stand at
     places drawn without replacement: their mean has a known spread.
     """
+    from scipy import stats
+
     places, variances = [], []
     for vote in votes:
         if len(vote.groups) < 2:
@@ -178,6 +181,8 @@ def _words_of_items(observed: Observations) -> dict[int, float]:
 
 
 def _too_fast(name: str, speed: Array) -> Evidence | None:
+    from scipy import stats
+
     median = median_of(speed, MINIMUM)
     if not median.is_known:
         return None
