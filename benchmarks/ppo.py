@@ -10,8 +10,9 @@ activations. default: the same, each with its defaults: a value head on the poli
 model and recomputed activations there; default_both_plain: TRL without recomputing. mixed_length:
 responses end after any token, a value model of its own, neither recomputes. 150k: the memory that
 training adds with a vocabulary of 151,936. time_to_reward: seconds until the score has risen by
-four fifths of what both reach, default against default; the reward counts words, so that it can be
-learned.
+four fifths of what both reach, in responses of mixed length, each with a value model that starts as
+the reward model (what `rlhf run` does) and its defaults otherwise; the reward counts words, so that
+it can be learned.
 """
 
 import argparse
@@ -79,13 +80,11 @@ LARGE = Case("150k", vocab_size=151_936, hidden_size=64, num_layers=2, rollouts=
 REWARD = Case(
     "time_to_reward",
     vocab_size=256,
-    hidden_size=96,
-    num_layers=3,
     counts=True,
     ends=1 / 24,
-    shared=True,
+    response_tokens=128,
     recompute=True,
-    rollouts=24,
+    rollouts=20,
     learning_rate=1e-3,
 )
 
