@@ -10,8 +10,8 @@ def settings(config: RunConfig) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes `report.html`, also to the top of the run folder. Where the run has an evaluation, what
-    it says is the verdict that heads the page.
+    """Writes `report.html`, also to the top of the run folder; gives back the verdict that heads it,
+    where the run has an evaluation.
     """
     from rlhf.reporting.reading import read_run
     from rlhf.reporting.report import write_report

@@ -41,10 +41,13 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """Sampled token ids, EOS included where the model stopped by itself (`finished`)."""
+    """Sampled token ids, EOS included where the model stopped by itself (`finished`); with the
+    log-probs of an engine beside the model, where that sampled them.
+    """
 
     ids: tuple[int, ...]
     finished: bool
+    logprobs: tuple[float, ...] | None = None
 
 
 class GumbelNoise(LogitsProcessor):

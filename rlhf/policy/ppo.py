@@ -24,6 +24,7 @@ from rlhf.data.jsonl import write_jsonl
 from rlhf.models.generation import Sampling
 from rlhf.models.loading import without_dropout
 from rlhf.models.training import QuietTrainer
+from rlhf.policy.backends import Backend
 from rlhf.policy.held_out import HeldOut, Watch, evaluate
 from rlhf.policy.kl import KLController
 from rlhf.policy.memory import explain_out_of_memory, is_out_of_memory
@@ -195,6 +196,17 @@ class PPOTrainer(QuietTrainer):
             processes=self.processes,
             clock=Clock(),
             autocast=self.accelerator.autocast,
+            backend=self._backend(tokenizer, end),
+        )
+
+    def _backend(self, tokenizer: PreTrainedTokenizerBase, eos_token_id: int) -> Backend | None:
+        """What samples in the policy's place, where the config asks for it."""
+        if not self.config.use_vllm:
+            return None
+        from rlhf.policy.vllm_backend import VLLMBackend
+
+        return VLLMBackend(
+            self.config, self.trained.policy, self.accelerator, tokenizer, eos_token_id
         )
 
     @property
@@ -265,6 +277,8 @@ class PPOTrainer(QuietTrainer):
             if self._ended:
                 self.averages.note({"policy/updates_skipped": 1.0})
                 return torch.zeros((), device=self.args.device)
+            if self.roller.backend is not None:
+                self.roller.backend.moved()
             with self.roller.clock("update"):
                 return self._update(inner, number, update)
         except RuntimeError as error:
@@ -282,7 +296,7 @@ class PPOTrainer(QuietTrainer):
         self._rollout = rollout = shape(self.roller.roll(model, prompts, number), shaping)
         self._check(rollout, number)
         numbers = rollout_numbers(rollout, shaping.kl_coef, self.roller.eos_token_id)
-        self.averages.note(numbers)
+        self.averages.note(numbers | self.roller.agreement.numbers)
         self.controller.update(numbers["objective/kl_k1"], len(prompts))
 
     def _check(self, rollout: Rollout, number: int) -> None:
@@ -290,6 +304,7 @@ class PPOTrainer(QuietTrainer):
         rollout, so they are saved first, unless they are no numbers: nothing goes on from those.
         """
         wrong = what_is_wrong(rollout, self.config.kl_limit)
+        wrong = wrong or self.roller.agreement.too_far(self.config.vllm_logprob_gap_limit)
         if wrong is None:
             return
         where = ""

@@ -17,6 +17,7 @@ POSITIVE = (
     "cliprange",
     "cliprange_value",
     "kl_horizon",
+    "vllm_logprob_gap_limit",
 )
 POSITIVE_OR_NONE = (
     "total_episodes",
@@ -26,6 +27,7 @@ POSITIVE_OR_NONE = (
     "reward_clip",
     "save_minutes",
     "kl_limit",
+    "vllm_max_model_length",
 )
 NOT_NEGATIVE = (
     "kl_coef",
@@ -136,6 +138,28 @@ class PPOConfig(TrainingArguments):
     save_minutes: float | None = field(
         default=None, metadata={"help": "Also save after so many minutes, at the next rollout."}
     )
+    use_vllm: bool = field(
+        default=False, metadata={"help": "Sample with vLLM, which is given the weights."}
+    )
+    vllm_mode: Literal["colocate", "server"] = field(
+        default="colocate", metadata={"help": "In this process, or on a server beside it."}
+    )
+    vllm_server_base_url: str | None = field(
+        default=None, metadata={"help": "Of the server; by default port 8000 of this machine."}
+    )
+    vllm_gpu_memory_utilization: float = field(
+        default=0.3, metadata={"help": "Share of the GPU's memory for a colocated vLLM."}
+    )
+    vllm_enable_sleep_mode: bool = field(
+        default=False, metadata={"help": "A colocated vLLM gives its memory back for updates."}
+    )
+    vllm_max_model_length: int | None = field(
+        default=None, metadata={"help": "Prompt and response; by default the model's context."}
+    )
+    vllm_logprob_gap_limit: float = field(
+        default=0.1,
+        metadata={"help": "Mean nats a token between vLLM and the trainer that stop a training."},
+    )
     ds3_gather_for_generation: bool = field(
         default=True, metadata={"help": "Of DeepSpeed ZeRO-3, which this trainer does not run on."}
     )
@@ -179,6 +203,15 @@ class PPOConfig(TrainingArguments):
             )
         if self.stop_token is not None and self.stop_token_id is not None:
             raise ValueError("stop_token and stop_token_id are both given: leave one out")
+        if self.vllm_mode not in {"colocate", "server"}:
+            raise ValueError(f"vllm_mode must be colocate or server, got {self.vllm_mode!r}")
+        if not 0 < self.vllm_gpu_memory_utilization < 1:
+            raise ValueError(
+                "vllm_gpu_memory_utilization is a share of the GPU's memory, in 0 to 1, got "
+                f"{self.vllm_gpu_memory_utilization}"
+            )
+        if self.vllm_mode == "colocate" and self.vllm_server_base_url is not None:
+            raise ValueError("vllm_server_base_url goes with vllm_mode: server")
         if self.fp16:
             raise ValueError("fp16 is not supported, its ratios overflow: use bf16")
         if self.deepspeed or not self.ds3_gather_for_generation:

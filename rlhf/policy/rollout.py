@@ -22,6 +22,7 @@ from rlhf.policy.advantages import (
     shaped_scores,
     token_rewards,
 )
+from rlhf.policy.backends import Agreement, Backend
 from rlhf.policy.kl import Estimator, estimate_kl, kl_k1, kl_k3
 from rlhf.policy.phases import Clock
 from rlhf.policy.ppo_models import ActorCritic, read_in_chunks
@@ -141,7 +142,8 @@ class Roller:
 
     `reference` is None where the policy without its adapters is the reference. `batch_size` are
     the responses that are sampled at once and the rows that are read at once; None samples all
-    together. `autocast` is the context in which models run.
+    together. `autocast` is the context in which models run. A `backend` samples in the policy's
+    place; `agreement` says how far its log-probs were from what the policy was read to say.
     """
 
     rewards: Rewards
@@ -154,6 +156,8 @@ class Roller:
     processes: Processes = field(default_factory=Processes)
     clock: Clock = field(default_factory=Clock)
     autocast: Any = nullcontext
+    backend: Backend | None = None
+    agreement: Agreement = field(default_factory=Agreement)
 
     def roll(self, models: ActorCritic, prompts: Sequence[PromptIds], number: int) -> Measured:
         """Rollout `number`: its random numbers come from (seed, prompt id, number) and nothing
@@ -171,10 +175,13 @@ class Roller:
         self, models: ActorCritic, prompts: Sequence[PromptIds], seeds: Sequence[int]
     ) -> list[Completion]:
         """One response to each prompt."""
+        asked = [prompt.ids for prompt in prompts]
         with self.clock("generate"), self.autocast():
+            if self.backend is not None:
+                return self.backend.complete(models.policy, asked, seeds)
             return sample(
                 models.policy,
-                [prompt.ids for prompt in prompts],
+                asked,
                 seeds,
                 self.sampling,
                 eos_token_id=self.eos_token_id,
@@ -201,6 +208,7 @@ class Roller:
             read = read_in_chunks(lambda part: models.read(part, heat), rows, size)
         with self.clock("reference"), self.autocast():
             reference = self._reference_logprobs(models, rows, size)
+        self.agreement.note(completions, read.logprobs, rows.response_mask)
         finished = torch.tensor([c.finished for c in completions], device=device).float()
         with self.clock("reward"), torch.inference_mode():
             rewards = torch.tensor(self.rewards.score(asked, answers), device=device)

@@ -48,17 +48,20 @@ from rlhf.tracking.alerts import MAX_TITLE, Alert, alerts_of, failure
         # The evaluation alone does not say it: probes and people come after it.
         ("evaluate", {"verdict": "ship", "best": "dpo", "judge": "built-in"}, []),
         ("report", {"bytes": 4000}, []),
-        *(
-            (
-                "report",
-                {"bytes": 4000, "verdict": verdict, "headline": "dpo beats SFT in 79%."},
-                [Alert(f"verdict: {verdict}", "dpo beats SFT in 79%.", level)],
-            )
-            for verdict, level in (
-                ("ship", "INFO"),
-                ("not enough evidence", "WARN"),
-                ("do not ship", "ERROR"),
-            )
+        (
+            "report",
+            {"bytes": 4000, "verdict": "ship", "headline": "dpo beats SFT in 79%."},
+            [Alert("verdict: ship", "dpo beats SFT in 79%.", "INFO")],
+        ),
+        (
+            "report",
+            {"bytes": 4000, "verdict": "not enough evidence", "headline": "Too few."},
+            [Alert("verdict: not enough evidence", "Too few.", "WARN")],
+        ),
+        (
+            "report",
+            {"bytes": 4000, "verdict": "do not ship", "headline": "dpo loses."},
+            [Alert("verdict: do not ship", "dpo loses.", "ERROR")],
         ),
     ],
 )

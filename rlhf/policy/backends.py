@@ -1,0 +1,60 @@
+"""What samples the responses of a rollout beside the policy itself, and how far its log-probs are
+from the trainer's.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+
+from rlhf.models.generation import Completion
+
+
+class Backend(Protocol):
+    """An engine that follows the policy: it samples with the policy's weights of now."""
+
+    def complete(
+        self, policy: Any, prompts: Sequence[Sequence[int]], seeds: Sequence[int]
+    ) -> list[Completion]:
+        """One response to each prompt of token ids, in their order, with the engine's log-probs."""
+
+    def moved(self) -> None:
+        """The policy has been updated: its weights must be taken over before the next response."""
+
+
+class Agreement:
+    """How far an engine's log-probs are from those that the trainer reads, in nats a token.
+
+    An engine that lags behind the policy, or samples from another distribution, learns from ratios
+    that are wrong without a sign of it; this is the sign. Kernels that round otherwise leave a few
+    thousandths in float32 and a few hundredths in bfloat16.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, float] = {}
+
+    def note(
+        self, completions: Sequence[Completion], logprobs: torch.Tensor, mask: torch.Tensor
+    ) -> None:
+        """Compares with the trainer's `logprobs` (B, T), where `mask` (B, T) is 1 on a response."""
+        self.numbers = {}
+        if not completions or any(one.logprobs is None for one in completions):
+            return
+        said = [p for one in completions for p in one.logprobs or ()]
+        read = torch.cat([row[kept] for row, kept in zip(logprobs, mask.bool(), strict=True)])
+        apart = (read.detach().cpu().double() - torch.tensor(said, dtype=torch.float64)).abs()
+        self.numbers = {
+            "rollout/logprob_gap": float(apart.mean()),
+            "rollout/logprob_gap_max": float(apart.max()),
+        }
+
+    def too_far(self, limit: float) -> str | None:
+        """What is wrong where the mean gap of the last rollout is beyond `limit`."""
+        gap = self.numbers.get("rollout/logprob_gap", 0.0)
+        if gap <= limit:
+            return None
+        return (
+            f"the engine that samples is {gap:.3f} nats a token from the policy, beyond "
+            f"vllm_logprob_gap_limit ({limit}): it does not follow the policy's weights, or "
+            "samples from another distribution"
+        )
