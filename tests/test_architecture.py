@@ -30,6 +30,7 @@ TRL_USERS = {
     "rlhf/policy/dpo_trl.py",
     "rlhf/policy/rloo.py",
     "rlhf/policy/sft.py",
+    "rlhf/policy/vllm_backend.py",
     "pipelines/trainer_fields.py",
 }
 NO_TORCH = [

@@ -10,7 +10,7 @@ def settings(config: RunConfig) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes `report.html`, also to the top of the run folder; gives back the verdict that heads it,
+    """Writes `report.html`, also to the top of the run folder; gives back the verdict at its head,
     where the run has an evaluation.
     """
     from rlhf.reporting.reading import read_run
