@@ -4,7 +4,7 @@ Only runs that were judged on the same test prompts by the same judge can stand 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from rlhf.data.policies import policy_name
 from rlhf.evaluation.spelling import listed
 from rlhf.evaluation.winrate import WinRate, win_rate
 from rlhf.reporting.cautions import Caution, cautions_of
+from rlhf.reporting.costs import costs_of_run, energy, grams, small
 from rlhf.reporting.formatting import (
     ABSENT,
     count,
@@ -33,6 +34,7 @@ from rlhf.reporting.reading import RunRecord, read_run
 from rlhf.reporting.report import filled
 from rlhf.reporting.samples import is_judged
 from rlhf.reporting.verdict import Verdict, verdict_of
+from rlhf.tracking.costs import Costs
 
 Named = tuple[str, RunRecord]
 OWN = {"name", "runs_dir"}  # of every run its own, and no difference worth telling
@@ -244,15 +246,44 @@ def reward_table(runs: Sequence[Named]) -> list[Row]:
 
 
 def cost_table(runs: Sequence[Named]) -> list[Row]:
-    """What each run took: machine time, people's time, rankings."""
+    """What each run took: machine time, energy, money, people's time, rankings; without what no
+    ledger knows.
+    """
+    spent = [costs_of_run(run, []) for _, run in runs]
     labels = [run.result("label") for _, run in runs]
     hours = [one["labeler_minutes"] / 60 if one else None for one in labels]
     seconds = [sum(stage.done.seconds for stage in run.stages.values()) for _, run in runs]
+    currency = next((one.currency for one in spent if one is not None), "")
+    from_ledgers = [
+        _spent("lost in attempts that came to nothing", spent, _lost, duration),
+        _spent("energy", spent, lambda one: one.total.kwh, energy),
+        _spent("CO2e", spent, lambda one: one.total.co2e_kg, grams),
+        _spent(f"machines and people, {currency}", spent, lambda one: one.money, _price),
+    ]
     return [
         Row("time of all stages", tuple(Cell(duration(one)) for one in seconds)),
+        *(row for row in from_ledgers if any(cell.value != ABSENT for cell in row.cells)),
         Row("rankings", tuple(Cell(count(one["rankings"]) if one else ABSENT) for one in labels)),
         Row("labeler hours", tuple(Cell(number(one, 1)) for one in hours)),
     ]
+
+
+def _spent(
+    name: str,
+    runs: Sequence[Costs | None],
+    amount: Callable[[Costs], float | None],
+    spelled: Callable[[float], str],
+) -> Row:
+    found = [None if run is None else amount(run) for run in runs]
+    return Row(name, tuple(Cell(ABSENT if one is None else spelled(one)) for one in found))
+
+
+def _lost(costs: Costs) -> float | None:
+    return costs.total.lost_seconds or None
+
+
+def _price(money: float) -> str:
+    return small(money, 2)
 
 
 def warnings(runs: Sequence[Named]) -> list[str]:

@@ -33,15 +33,21 @@ class CostSection:
     currency: str
 
 
-def costs_section(run: RunRecord) -> CostSection | None:
-    """The section; None where the run has no ledger."""
-    faults: list[str] = []
-    entries = read_ledger(run.last.folder.parents[2], faults)
-    found = costs_of(
-        entries,
+def costs_of_run(run: RunRecord, faults: list[str]) -> Costs | None:
+    """What the run's ledger says; None where it has none. What could not be read is added to
+    `faults`.
+    """
+    return costs_of(
+        read_ledger(run.last.folder.parents[2], faults),
         labels=run.result("label").get("rankings", 0),
         win_rate=win_rate_of({name: stage.result for name, stage in run.stages.items()}),
     )
+
+
+def costs_section(run: RunRecord) -> CostSection | None:
+    """The section; None where the run has no ledger."""
+    faults: list[str] = []
+    found = costs_of_run(run, faults)
     if found is None:
         return None
     rows = [_row(stage, cost) for stage, cost in found.stages.items()]

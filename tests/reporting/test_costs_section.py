@@ -10,6 +10,7 @@ from run_by_hand import plain, write_run
 
 from pipelines.summary import write_summary
 from rlhf.reporting.cautions import cautions_of
+from rlhf.reporting.comparison import cost_table, named
 from rlhf.reporting.costs import costs_section, energy, grams
 from rlhf.reporting.reading import read_run
 from rlhf.reporting.report import render
@@ -59,6 +60,28 @@ def test_the_sentences_say_what_is_known(tmp_path: Path) -> None:
     page = render(read_run(run))
     assert '<h2 id="costs">What it cost</h2>' in page
     assert '<th scope="col">EUR</th>' in page
+
+
+def test_runs_beside_one_another_show_what_their_ledgers_know(tmp_path: Path) -> None:
+    watts: dict[str, Any] = {"energy": "assumed: 60 W", "currency": "EUR"}
+    folders = [
+        with_ledger(tmp_path / "a", entry("ppo", 240.0, kwh=0.004, money=6.0, **watts)),
+        with_ledger(
+            tmp_path / "b",
+            entry("ppo", 40.0, "failed", kwh=0.0006, **watts),
+            entry("ppo", 60.0, kwh=0.0014, **watts),
+        ),
+    ]
+    runs = named([(folder, read_run(folder)) for folder in folders])
+    rows = {row.name: [plain(cell.value) for cell in row.cells] for row in cost_table(runs)}
+    assert rows == {
+        "time of all stages": rows["time of all stages"],
+        "lost in attempts that came to nothing": ["–", "40 s"],
+        "energy": ["4.0 Wh", "2.0 Wh"],
+        "machines and people, EUR": ["6.00", "–"],
+        "rankings": ["4", "4"],
+        "labeler hours": rows["labeler hours"],
+    }
 
 
 def test_small_figures_show_their_first_digits() -> None:
