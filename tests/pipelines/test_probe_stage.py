@@ -8,7 +8,6 @@ from tiny_models import EOS, PAD, policy, reward_model, save, tokenizer
 
 from pipelines.config import load_config
 from pipelines.console import headline
-from pipelines.contaminated import says, verdict, win_rates
 from pipelines.graph import stages_of
 from pipelines.probing import RunModels, bench_of
 from pipelines.stage import Work
@@ -17,6 +16,7 @@ from rlhf.data.identity import Json, seed_from
 from rlhf.data.jsonl import read_json, write_jsonl
 from rlhf.data.records import Prompt, Ranking, Response
 from rlhf.evaluation.answers import Asked, answer
+from rlhf.evaluation.contaminated import says, verdict, win_rates
 from rlhf.evaluation.probes.bench import Answered, Reply
 from rlhf.evaluation.probes.names import BUILT_IN
 from rlhf.models.batching import make_rows, response_logprobs
