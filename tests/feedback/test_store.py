@@ -1,6 +1,7 @@
 """The store on each kind of database: claims, answers sent twice, corrections, records."""
 
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from hands import LEASE_SECONDS, answer, campaign, claimed, item, ranked
 from sqlalchemy import text
 
+from rlhf.feedback.overview import skips_by_reason
 from rlhf.feedback.store import Item, Judgement, Store
 
 
@@ -111,6 +113,19 @@ def test_orders_differ_between_labelers(store: Store) -> None:
     orders = Counter(claimed(store, made, f"labeler-{n}").shown for n in range(40))
     assert len(orders) == 6
     assert sum(orders.values()) == 40
+
+
+def test_an_item_whose_lease_ran_out_can_be_skipped_with_a_reason(store: Store) -> None:
+    made = campaign(store, 1)
+    now = time.time()
+    mine = claimed(store, made, "ada", now)
+    taken = claimed(store, made, "bo", now + LEASE_SECONDS + 1)  # ada's lease is over, bo's begins
+    store.skip(mine.item_id, "ada", "broken")
+    with store.database.reading() as db:
+        assert skips_by_reason(db, made) == [("broken", 1)]
+    store.skip(taken.item_id, "bo", "too long")
+    assert store.claim(made, "ada", now=now + LEASE_SECONDS + 2) is None
+    claimed(store, made, "cyd", now + LEASE_SECONDS + 2)
 
 
 def test_a_skipped_item_goes_to_others_and_never_comes_back(store: Store) -> None:

@@ -9,6 +9,10 @@ pytest_plugins = ["chromium"]
 pytestmark = pytest.mark.browser
 
 KEPT = "Object.keys(localStorage).filter((name) => name.startsWith('[\"draft\"'))"
+WATCHED = """async (seconds) => {
+  const { Stopwatch } = await import(new URL('page/stopwatch.js', document.baseURI));
+  return new Stopwatch(seconds).seconds();
+}"""
 NEWER = """async (whose) => {
   const { Kept } = await import(new URL('page/keeping.js', document.baseURI));
   const [name] = Object.keys(localStorage).filter((name) => name.startsWith('["draft"'));
@@ -44,6 +48,7 @@ def test_an_answer_that_was_not_sent_outlives_the_page(visit: Any) -> None:
     site.until_saved(1)
     assert len(site.rankings()) == 1
     assert site.page.evaluate(KEPT) == []
+    assert site.page.evaluate(WATCHED, 90_000) == 86_400  # a day, or it could never be sent
 
 
 def test_a_refused_draft_is_sent_again_once_one_is_signed_in(visit: Any) -> None:

@@ -36,7 +36,6 @@ FORGED: list[Callable[[dict[str, Any]], dict[str, Any]]] = [
     lambda item: {"item_id": item["item_id"] + 1},  # never given to this labeler
     lambda item: {"submission_id": "1"},
     lambda item: {"duration_seconds": -1},
-    lambda item: {"duration_seconds": 1e9},
     lambda item: {"labeler_id": "bo"},
     lambda item: {"none_acceptable": "yes"},
 ]
@@ -55,6 +54,15 @@ def test_what_the_browser_must_not_send_is_refused(client: TestClient, replies: 
         body = _forged(item, change(item))
         assert client.post("/api/submit", json=body).status_code == 422, change(item)
     assert replies.rankings(replies.campaign("replies")) == []
+
+
+def test_a_page_that_was_open_for_days_can_still_send_its_answer(
+    client: TestClient, replies: Store
+) -> None:
+    body = _forged(next_item(client), {"duration_seconds": 3 * 86_400.0})
+    assert client.post("/api/submit", json=body).status_code == 200
+    (ranking,) = replies.rankings(replies.campaign("replies"))
+    assert ranking.duration_seconds == 86_400.0
 
 
 def test_other_sites_and_other_hosts_cannot_write(whole_app: TestClient, replies: Store) -> None:
