@@ -140,8 +140,8 @@ def _form(name: str, title: str, inside: str, button: str) -> str:
 
 def _note() -> str:
     return (
-        f'<label>{_t("note_label")}<input name="note" required maxlength="1000" '
-        'autocomplete="off"></label>'
+        f'<label>{_t("note_label")}<input name="note" maxlength="1000" '
+        f'autocomplete="off" placeholder="{_t("note_optional")}"></label>'
     )
 
 

@@ -167,6 +167,7 @@ LEAD_TEXTS: dict[str, str] = {
     "guidelines": "Guidelines",
     "guidelines_text": "Guidelines (Markdown)",
     "note_label": "Note to labelers: what changed, and why",
+    "note_optional": "Optional; how items are shared and checked is told to nobody without one",
     "save_change": "Save as a new version",
     "done_change": "Saved as version {version}. Labelers are told when they come back.",
     "settings": "Settings",
