@@ -76,7 +76,8 @@ def _progress() -> str:
     return _section(
         "progress",
         f'<p class="lead">{_t("loading")}</p><progress max="1" value="0" '
-        f'aria-labelledby="progress-title"></progress><dl class="facts"></dl>',
+        f'aria-labelledby="progress-title"></progress><dl class="facts"></dl>'
+        '<p class="note too-long" hidden></p>',
         plot="plot-answers",
     )
 

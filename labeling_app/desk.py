@@ -11,6 +11,8 @@ from labeling_app import answers
 from labeling_app.item_names import item_named, name_of
 from labeling_app.visitors import CurrentVisitor, Role, Visitor
 from rlhf.data.identity import Json
+from rlhf.feedback.modes import MAX_RESPONSES
+from rlhf.feedback.outlook import Ahead
 from rlhf.feedback.progress import Progress
 from rlhf.feedback.standing import standing
 from rlhf.feedback.store import Campaign, Store, Task
@@ -53,6 +55,21 @@ class Desk:
     def name(self, item_id: int) -> int:
         """The number by which this labeler knows an item."""
         return name_of(self.campaign, self.labeler_id, item_id)
+
+    def ahead(self, after: int | None, *, review: bool) -> Ahead:
+        """Which item is wanted next, among those that the page has letters for. `after` is a number
+        by which the labeler knows an item.
+        """
+        return Ahead(None if after is None else self.item(after), review, MAX_RESPONSES)
+
+    def claim(self, ahead: Ahead) -> Task | None:
+        return self.store.claim(
+            self.campaign,
+            self.labeler_id,
+            after=ahead.after,
+            review=ahead.review,
+            most=ahead.most,
+        )
 
     def given(self, name: int) -> int:
         """The id of an item that the labeler was given for this campaign; ValueError where it was

@@ -32,6 +32,9 @@ LEAD_TEXTS: dict[str, str] = {
     "progress_empty": "The campaign holds no items yet. Add some below.",
     "labelers_count": "labelers",
     "rate_hour": "answers in the last hour, checks included",
+    "too_long": "Items with more than nine responses: {count}. The page cannot show them, so "
+    "nobody is given them, and the answers they want stay wanted. Add them again with "
+    "fewer responses.",
     "late_count": "late: after their lease had run out; they count all the same",
     "reviews_count": "reviews done, of {wanted}",
     "flags_count": "flags raised",

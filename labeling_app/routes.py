@@ -96,8 +96,7 @@ def _answer_routes(router: APIRouter, at_work: Callable[..., Desk]) -> None:
         """The item to answer or, with `after`, the one to follow it, claimed ahead of time."""
         check_reviewer(desk, review=review)
         with refusals():
-            in_hand = None if after is None else desk.item(after)
-            task = desk.store.claim(desk.campaign, desk.labeler_id, after=in_hand, review=review)
+            task = desk.claim(desk.ahead(after, review=review))
             item = None if task is None else desk.task_json(task)
         return {"item": item, "version": desk.campaign.version, **desk.progress()}
 

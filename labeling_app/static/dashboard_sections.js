@@ -84,6 +84,9 @@ export function opener(texts, item, key = "") {
 
 export function quality(root, texts, said, facts) {
   if (!said.ready) return;
+  const long = part(root, "progress").querySelector(".too-long");
+  long.hidden = said.too_long === 0;
+  say(long, put(texts.too_long, { count: number(said.too_long) }));
   answersPlot(root, texts, said, facts.progress.wanted);
   findings(root, texts, said);
   agreement(root, texts, said);

@@ -108,6 +108,20 @@ def test_a_labeler_gets_the_open_task_again_in_the_same_order(store: Store) -> N
     assert claimed(store, made, "ada") == ahead
 
 
+def test_items_with_more_responses_than_can_be_shown_are_passed_over(store: Store) -> None:
+    made = store.create_campaign("main", settings={"order": "balanced"})
+    store.add_items(made, [item(0, replies="abcd"), item(1), item(2, replies="abcd")])
+    assert [len(one.shown) for one in [claimed(store, made, "ada")]] == [4]
+    short = store.claim(made, "ada", most=3)
+    assert short is not None
+    assert len(short.shown) == 3
+    assert store.claim(made, "ada", after=short.item_id, most=3) is None
+    late = time.time() + LEASE_SECONDS + 1
+    assert store.claim(made, "ada", now=late, most=3) == short
+    assert store.claim(made, "bo", now=late, most=3) is None
+    assert claimed(store, made, "bo", late).prompt.text == "Question 0?"
+
+
 def test_orders_differ_between_labelers(store: Store) -> None:
     made = campaign(store, 1, wanted=40)
     orders = Counter(claimed(store, made, f"labeler-{n}").shown for n in range(40))

@@ -121,6 +121,7 @@ def test_overview_and_quality(client: TestClient) -> None:
     assert said["progress"]["wanted"] == said["progress"]["done"] == 12
     assert (said["pace"]["per_hour"], said["pace"]["recent"]) == (12.0, 12)
     counted = quality_of(client)
+    assert counted["too_long"] == 0
     # Each item: aa and bb alike, cc against both.
     assert counted["agreement"]["strict"]["value"] == pytest.approx(1 / 3)
     assert counted["agreement"]["strict"]["count"] == 36
@@ -140,6 +141,13 @@ def test_an_item_side_by_side_without_the_names_of_models(client: TestClient) ->
     assert "secret" not in item.text
     for missing in (0, -1, 999, 10**30):
         assert client.get(f"/api/lead/items/{missing}").status_code == 404
+
+
+def test_items_that_no_page_can_show_are_counted(store: Store, campaign: Campaign) -> None:
+    prompt = Prompt.of("Too many?")
+    responses = tuple(Response.of(prompt.id, f"Answer {n}") for n in range(10))
+    store.add_items(campaign, [Item(prompt, responses)])
+    assert quality_of(TestClient(lead_app(store)))["too_long"] == 1
 
 
 def test_a_change_makes_a_version_that_labelers_are_told_of(
