@@ -198,6 +198,41 @@ def test_a_lead_acts_by_keyboard_and_mouse(tmp_path: Path, visit: Callable[..., 
         stop()
 
 
+def test_two_leads_do_not_overwrite_one_another_silently(
+    tmp_path: Path, visit: Callable[..., Any]
+) -> None:
+    with Store(tmp_path / "store.db") as store:
+        campaign = store.create_campaign("Small", guidelines="Old.")
+        url, stop = serve(lead_app(store, page=True))
+        page = visit(url)
+        text, settings = page.locator("#change-guidelines"), page.locator("#change-settings")
+        text.locator("textarea").fill("Mine.")
+        settings.locator('[name="consent"]').check()
+        settings.locator('[name="order"]').select_option("balanced")
+        settings.locator('[name="repeat_after"]').fill("7")
+        store.change_campaign(
+            campaign, by="labeler-bb", guidelines="Theirs.", settings={"overlap": 3}
+        )
+        page.wait_for_function("document.querySelector('#change tbody').rows.length == 2")
+        text.locator("button.go").click()
+        text.locator(".outcome:has-text('labeler-bb saved version 2 meanwhile')").wait_for()
+        settings.locator("button.go").click()
+        settings.locator(".outcome:has-text('labeler-bb saved version 2')").wait_for()
+        assert store.campaign("Small").guidelines == "Theirs."
+        assert text.locator("textarea").input_value() == "Mine."
+        text.locator("summary").click()
+        assert text.locator("pre").inner_text() == "Theirs."
+        assert settings.locator('[name="overlap"]').input_value() == "3"
+        settings.locator("button.go").click()
+        settings.locator(".outcome:has-text('Saved as version 3')").wait_for()
+        kept = store.campaign("Small")
+        assert (kept.guidelines, kept.settings.overlap) == ("Theirs.", 3)
+        assert kept.settings.model_dump(exclude_defaults=True) == {
+            "overlap": 3, "order": "balanced", "repeat_after": 7, "consent": True,
+        }  # fmt: skip
+        stop()
+
+
 HOSTILE = (
     "<img src=x onerror='window.hit=1'><script>window.hit=1</script>${window.hit=1}{{7*7}}\u202e`"
 )
