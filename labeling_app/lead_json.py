@@ -256,4 +256,6 @@ def _vote(body: Json) -> Json:
         name: body.get(name)
         for name in ("labeler_id", "none_acceptable", "rationale", "submitted_at")
     }
-    return {**said, "groups": body.get("groups", []), "text": body.get("text")}
+    details = body.get("details") or {}
+    shown = {name: details.get(name) for name in ("strength", "ratings", "flags")}
+    return {**said, **shown, "groups": body.get("groups", []), "text": body.get("text")}

@@ -4,7 +4,11 @@
 The sentences of findings are in `rlhf.feedback.findings`.
 """
 
+from labeling_app.texts import TEXTS
+from rlhf.feedback.modes import RESPONSE_FLAGS
+
 LEAD_TEXTS: dict[str, str] = {
+    **{f"fault_{name}": TEXTS[f"flag_{name}"] for name in RESPONSE_FLAGS},
     "title": "Campaign dashboard",
     "campaigns": "All campaigns",
     "campaign": "Campaign",
@@ -150,6 +154,12 @@ LEAD_TEXTS: dict[str, str] = {
     "said_order": "Best first",
     "said_none": "none acceptable",
     "said_nothing": "No answers yet.",
+    "said_fault": "{fault}: {count}",
+    "said_rating": "{letter}: {rating}",
+    "strength_significantly": "significantly better",
+    "strength_better": "better",
+    "strength_slightly": "slightly better",
+    "strength_same": "about the same",
     "why": "Why",
     "verdict": "The reviewer's order",
     "expected": "Expected rank",

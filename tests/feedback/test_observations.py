@@ -157,6 +157,7 @@ def test_skips_flags_and_versions(store: Store) -> None:
             "says bob",
             "says ada",
         ]
+        assert {flag.of_item for flag in flags_of(db, campaign)} == {None}
         assert [(one.version, one.note) for one in versions_of(db, campaign)] == [
             (2, "fewer"),
             (1, ""),

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from labeling_app.lead_actions import MAX_UPLOAD_BYTES
 from labeling_app.visitors import ROLES
+from rlhf.data.identity import Json
 from rlhf.data.records import Prompt, Response
 from rlhf.feedback.schema import audit, items
 from rlhf.feedback.store import Campaign, Item, Judgement, Store
@@ -141,6 +142,44 @@ def test_an_item_side_by_side_without_the_names_of_models(client: TestClient) ->
     assert "secret" not in item.text
     for missing in (0, -1, 999, 10**30):
         assert client.get(f"/api/lead/items/{missing}").status_code == 404
+
+
+@pytest.mark.parametrize("check", ["repeat", "identical"])
+def test_a_flag_on_a_check_leads_to_the_item_that_it_is_about(store: Store, check: str) -> None:
+    settings = {f"{check}_share": 0.5, "repeat_after": 1}
+    made = store.create_campaign("Checked", settings=settings)
+    store.add_items(made, [_item(Prompt.of(f"Number {number}?")) for number in range(12)])
+    while (task := store.claim(made, "ada")) is not None:
+        store.flag(task.item_id, "ada", "broken")
+        said = Judgement(tuple((one,) for one in task.shown))
+        store.submit(task.item_id, "ada", said, submission_id=str(task.item_id))
+    client = TestClient(lead_app(store))
+    flags = client.get("/api/lead/overview").json()["flags"]
+    assert any(flag["of_item"] for flag in flags)
+    for flag in flags:
+        about = flag["of_item"] or flag["item_id"]
+        assert client.get(f"/api/lead/items/{about}").status_code == 200
+
+
+def test_ratings_faults_and_strengths_reach_the_lead(store: Store) -> None:
+    prompt = Prompt.of("Which?")
+    two = tuple(Response.of(prompt.id, text) for text in ("one", "two"))
+    first, second = (one.id for one in two)
+    client = TestClient(lead_app(store))
+    details: dict[str, Json] = {
+        "rate": {"ratings": {first: 6, second: 2}, "flags": {second: ["sexual"]}},
+        "compare": {"strength": "slightly"},
+    }
+    for mode, said in details.items():
+        made = store.create_campaign(mode, mode=mode)
+        store.add_items(made, [Item(prompt, two)])
+        task = store.claim(made, "ada")
+        assert task is not None
+        given = Judgement(((first,), (second,)), details=said)
+        store.submit(task.item_id, "ada", given, submission_id=mode)
+        (vote,) = client.get(f"/api/lead/items/{task.item_id}?campaign={mode}").json()["votes"]
+        nothing = dict.fromkeys(("ratings", "flags", "strength"))
+        assert {name: vote[name] for name in nothing} == {**nothing, **said}
 
 
 def test_items_that_no_page_can_show_are_counted(store: Store, campaign: Campaign) -> None:

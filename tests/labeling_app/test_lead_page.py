@@ -233,6 +233,32 @@ def test_two_leads_do_not_overwrite_one_another_silently(
         stop()
 
 
+def test_ratings_and_faults_are_shown(tmp_path: Path, visit: Callable[..., Any]) -> None:
+    with Store(tmp_path / "store.db") as store:
+        campaign = store.create_campaign("Small", mode="rate")
+        store.add_items(campaign, [_item("Which?")])
+        for labeler in ("labeler-aa", "labeler-bb"):
+            task = store.claim(campaign, labeler)
+            assert task is not None
+            by_text = {one.text: one.id for one in task.responses}
+            one, two, three = (by_text[text] for text in ("one", "two", "three"))
+            details = {"ratings": {one: 6, two: 2, three: 2}, "flags": {two: ["sexual"]}}
+            said = Judgement(((one,), (two, three)), details=details)
+            store.submit(task.item_id, labeler, said, submission_id=labeler)
+        store.flag(task.item_id, "labeler-aa", "other")
+        url, stop = serve(lead_app(store, page=True))
+        page = visit(url)
+        page.wait_for_selector("#labelers tbody tr")
+        assert page.locator("#progress .too-long").is_hidden()
+        page.locator("#flags [data-item]").click()
+        page.wait_for_selector("#item[open] article")
+        card = page.locator("#item article", has_text="two")
+        assert card.locator(".faults").inner_text() == "Sexual content: 2"
+        assert page.locator("#item .faults").count() == 1
+        assert "(A: 6, B: 2, C: 2)" in page.locator("#item .votes p").first.inner_text()
+        stop()
+
+
 HOSTILE = (
     "<img src=x onerror='window.hit=1'><script>window.hit=1</script>${window.hit=1}{{7*7}}\u202e`"
 )
