@@ -92,6 +92,7 @@ def _taken(
 ) -> Turn:
     """The answer, checked against what was shown, and saved."""
     given = hold(db, desk.item(sent.item_id), desk.labeler_id, desk.campaign)
+    check_reviewer(desk, review=given.mode == "review")
     answer = answers.renamed(sent.answer, answers.names_of_copies(given.shown))
     said = mode_named(given.mode).check(answer, given.shown)
     with_it = Sent(str(sent.submission_id), sent.duration_seconds, sent.rationale, first)

@@ -225,15 +225,18 @@ class Store:
             campaign = campaigns.campaign_of(db.execute(asked).one())
             return assignment.task_of(db, campaign, item, labeler_id)
 
-    def was_given(self, item_id: int, labeler_id: str, campaign: Campaign) -> bool:
-        """Whether this labeler was given the item, for this campaign."""
+    def kind_given(self, item_id: int, labeler_id: str, campaign: Campaign) -> str | None:
+        """The kind of an item that this labeler was given for this campaign; None where it was
+        not.
+        """
         mine = and_(
             assignments.c.item_id == item_id,
             assignments.c.labeler_id == labeler_id,
             assignments.c.campaign_id == campaign.id,
         )
+        joined = assignments.join(items, items.c.id == assignments.c.item_id)
         with self.database.reading() as db:
-            return db.execute(select(assignments.c.state).where(mine)).first() is not None
+            return db.execute(select(items.c.kind).select_from(joined).where(mine)).scalar()
 
     def submit(
         self,

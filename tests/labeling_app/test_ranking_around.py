@@ -204,7 +204,22 @@ def test_only_reviewers_review_and_see_orders_without_names(tmp_path: Path) -> N
             facts = client.get("/api/campaign", headers=ada).json()
             assert (facts["review"], facts["next_step"]) == (False, "")
             reply = client.post("/api/next", params=review, headers=rex)
-        item = reply.json()["item"]
+            item = reply.json()["item"]
+            roles["rex"] = "labeler"  # and so the votes are not for him any more, nor the verdict
+            number, answer = {"item_id": item["item_id"]}, an_answer(item, 1, 2, 3)
+            for method, path, body in (
+                ("GET", f"items/{item['item_id']}", None),
+                ("POST", "submit", answer),
+                ("POST", "draft", {**number, "draft": {}}),
+                ("POST", "flag", {**number, "kind": "other"}),
+                ("POST", "skip", number),
+            ):
+                refused = client.request(method, f"/api/{path}", json=body, headers=rex)
+                assert refused.status_code == 403, path
+                assert "votes" not in refused.text
+            assert client.post("/api/next", headers=rex).json()["item"] is None
+            roles["rex"] = "reviewer"
+            assert client.post("/api/submit", json=answer, headers=rex).status_code == 200
         ids = sorted(response["id"] for response in item["responses"])
         assert item["mode"] == "review"
         orders = [[[one] for one in ids], [[one] for one in ids[::-1]]]
