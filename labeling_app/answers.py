@@ -16,12 +16,17 @@ from rlhf.feedback.modes import MAX_RESPONSES
 from rlhf.feedback.store import Campaign, Change, Progress, Task
 
 MAX_ITEMS_IN_HAND = 20
+MOST_SECONDS = 86_400.0  # a page left open for longer is no longer work
 MAX_TITLE_CHARACTERS = 90
 HEARTBEAT_SECONDS = 60.0  # at most; leases that are short are renewed more often
 
 
 def _without_nul(text: str) -> str:
     return text.replace("\x00", "\ufffd").strip()  # PostgreSQL holds no NUL
+
+
+def _at_most_a_day(seconds: float) -> float:
+    return min(seconds, MOST_SECONDS)
 
 
 def _of_a_size(draft: Json) -> Json:
@@ -32,6 +37,7 @@ def _of_a_size(draft: Json) -> Json:
 
 Number = Annotated[int, Field(ge=0, lt=2**31)]  # what PostgreSQL can count
 ItemName = Annotated[int, Field(ge=0, lt=2**BITS)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(_at_most_a_day)]
 Words = Annotated[str, AfterValidator(_without_nul)]
 
 
@@ -42,13 +48,13 @@ class _Sent(BaseModel):
 class SubmittedAnswer(_Sent):
     """An answer as sent: `answer` is what the item's mode asks for (`rlhf.feedback.modes`).
 
-    `duration_seconds` is the time for which the item was in view.
+    `duration_seconds` is the time for which the item was in view; above a day it counts as a day.
     """
 
     submission_id: UUID = Field(strict=False)
     item_id: ItemName
     answer: Json
-    duration_seconds: float = Field(ge=0, le=86_400, allow_inf_nan=False)
+    duration_seconds: Seconds
     rationale: Words = Field(default="", max_length=4_000)
 
 

@@ -12,16 +12,20 @@ from labeling_app.lead_texts import LEAD_TEXTS
 
 HEAD = '<link rel="stylesheet" href="../page/dashboard.css">'
 _START = "import(new URL('../page/dashboard.js', document.baseURI)).then(m => m.start(element))"
-SETTINGS = (
-    "overlap",
-    "overlap_share",
-    "gold_share",
-    "repeat_share",
-    "identical_share",
-    "lease_minutes",
-    "pay_per_answer",
-    "currency",
-)
+_NUMBER = "type=number step=any min=0"
+SETTINGS = {  # by name, the attributes of their inputs
+    "overlap": _NUMBER,
+    "overlap_share": _NUMBER,
+    "gold_share": _NUMBER,
+    "repeat_share": _NUMBER,
+    "repeat_after": "type=number step=1 min=1",
+    "identical_share": _NUMBER,
+    "lease_minutes": _NUMBER,
+    "pay_per_answer": _NUMBER,
+    "currency": "maxlength=10",
+    "consent": "type=checkbox",
+    "members_only": "type=checkbox",
+}
 SECTIONS = ("progress", "findings", "agreement", "disputes", "labelers", "flags", "all_items")
 
 
@@ -76,7 +80,8 @@ def _progress() -> str:
     return _section(
         "progress",
         f'<p class="lead">{_t("loading")}</p><progress max="1" value="0" '
-        f'aria-labelledby="progress-title"></progress><dl class="facts"></dl>',
+        f'aria-labelledby="progress-title"></progress><dl class="facts"></dl>'
+        '<p class="note too-long" hidden></p>',
         plot="plot-answers",
     )
 
@@ -140,25 +145,30 @@ def _form(name: str, title: str, inside: str, button: str) -> str:
 
 def _note() -> str:
     return (
-        f'<label>{_t("note_label")}<input name="note" required maxlength="1000" '
-        'autocomplete="off"></label>'
+        f'<label>{_t("note_label")}<input name="note" maxlength="1000" '
+        f'autocomplete="off" placeholder="{_t("note_optional")}"></label>'
     )
 
 
 def _guidelines() -> str:
     inside = (
         f'<label>{_t("guidelines_text")}<textarea name="guidelines" rows="12" maxlength="50000">'
-        f"</textarea></label>{_note()}"
+        f'</textarea></label><details class="theirs" hidden><summary>{_t("theirs")}</summary>'
+        f"<pre></pre></details>{_note()}"
     )
     return _form("change-guidelines", "guidelines", inside, "save_change")
 
 
 def _settings() -> str:
     fields = "".join(
-        f'<label>{_t(f"set_{name}")}<input name="{name}" autocomplete="off" '
-        f"{'maxlength=10' if name == 'currency' else 'type=number step=any min=0'}></label>"
-        for name in SETTINGS
+        f'<label>{_t(f"set_{name}")}<input name="{name}" autocomplete="off" {attributes}></label>'
+        for name, attributes in SETTINGS.items()
     )
+    orders = "".join(
+        f'<option value="{order}">{_t(f"order_{order}")}</option>'
+        for order in ("position", "balanced")
+    )
+    fields += f'<label>{_t("set_order")}<select name="order">{orders}</select></label>'
     inside = f'<div class="fields">{fields}</div><p class="note">{_t("settings_help")}</p>{_note()}'
     return _form("change-settings", "settings", inside, "save_change")
 

@@ -11,6 +11,8 @@ from labeling_app import answers
 from labeling_app.item_names import item_named, name_of
 from labeling_app.visitors import CurrentVisitor, Role, Visitor
 from rlhf.data.identity import Json
+from rlhf.feedback.modes import MAX_RESPONSES
+from rlhf.feedback.outlook import Ahead
 from rlhf.feedback.progress import Progress
 from rlhf.feedback.standing import standing
 from rlhf.feedback.store import Campaign, Store, Task
@@ -54,20 +56,38 @@ class Desk:
         """The number by which this labeler knows an item."""
         return name_of(self.campaign, self.labeler_id, item_id)
 
+    def ahead(self, after: int | None, *, review: bool) -> Ahead:
+        """Which item is wanted next, among those that the page has letters for. `after` is a number
+        by which the labeler knows an item.
+        """
+        return Ahead(None if after is None else self.item(after), review, MAX_RESPONSES)
+
+    def claim(self, ahead: Ahead) -> Task | None:
+        return self.store.claim(
+            self.campaign,
+            self.labeler_id,
+            after=ahead.after,
+            review=ahead.review,
+            most=ahead.most,
+        )
+
     def given(self, name: int) -> int:
         """The id of an item that the labeler was given for this campaign; ValueError where it was
-        not.
+        not, HTTPException where it is a review and they are no reviewer any more.
         """
         item_id = self.item(name)
-        if not self.store.was_given(item_id, self.labeler_id, self.campaign):
+        kind = self.store.kind_given(item_id, self.labeler_id, self.campaign)
+        if kind is None:
             raise self._never_given()
+        check_reviewer(self, review=kind == "review")
         return item_id
 
     def task(self, name: int) -> Task:
-        """An item that the labeler was given for this campaign; ValueError where it was not."""
+        """An item that the labeler was given for this campaign, refused as by `given`."""
         task = self.store.task(self.item(name), self.labeler_id, self.campaign)
         if task is None:
             raise self._never_given()
+        check_reviewer(self, review=task.mode == "review")
         return task
 
     def task_json(self, task: Task) -> Json:
@@ -98,7 +118,9 @@ def check_consent(desk: Desk) -> Desk:
 
 
 def check_reviewer(desk: Desk, *, review: bool) -> None:
-    """HTTPException where a review is asked for by somebody who is no reviewer."""
+    """HTTPException where somebody who is no reviewer (any more) asks for a review or answers
+    one.
+    """
     if review and not Visitor(desk.labeler_id, desk.role).may("reviewer"):
         raise HTTPException(403, "reviews are for the role 'reviewer'.")
 

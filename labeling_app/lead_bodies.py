@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rlhf.data.identity import Json
 from rlhf.feedback.modes import MAX_RESPONSES
 
-Note = Annotated[str, Field(min_length=1, max_length=1_000)]
+Note = Annotated[str, Field(max_length=1_000)]
 ResponseId = Annotated[str, Field(max_length=64)]
 
 
@@ -17,12 +17,13 @@ class _Sent(BaseModel):
 
 class ChangeSent(_Sent):
     """Other guidelines, or settings laid over those there are; `note` is what labelers are told.
+    Without one they are told what concerns them (`membership.TOLD`, the guidelines) and no more.
 
     `version` is the one that was changed: if somebody else was faster, nothing is.
     """
 
     version: int
-    note: Note
+    note: Note = ""
     guidelines: str | None = Field(default=None, max_length=50_000)
     settings: Json = Field(default_factory=dict, max_length=40)
 

@@ -1,6 +1,6 @@
 """What the lead's page is sent: figures with their intervals, excerpts, nobody's login."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +21,7 @@ from rlhf.feedback.disagreement import agreement_by_time, disputes, hourly, work
 from rlhf.feedback.findings import findings
 from rlhf.feedback.intervals import Share
 from rlhf.feedback.items import load_texts
+from rlhf.feedback.modes import MAX_RESPONSES
 from rlhf.feedback.observations import Observations, Vote
 from rlhf.feedback.quality import MINIMUM, judge
 from rlhf.feedback.schema import answers, items, prompts
@@ -61,6 +62,7 @@ def quality_json(database: Database, observed: Observations, campaign: Campaign)
         texts = excerpts(db, [observed.items[one.item_id].prompt_id for one in disputed])
     return {
         "answers": len(observed.votes),
+        "too_long": _too_long(observed),
         "checks": sum(observed.items[vote.item_id].kind in CHECKS for vote in observed.votes),
         "answers_by_time": _line(observed),
         "agreement": _agreement(votes, table.latest()),
@@ -87,6 +89,17 @@ def quality_json(database: Database, observed: Observations, campaign: Campaign)
         ],
         **_labelers(observed, campaign),
     }
+
+
+def _too_long(observed: Observations) -> int:
+    """Items that want answers and that no labeler is given: the page has no letters for so many
+    responses.
+    """
+    made = Counter(vote.item_id for vote in observed.votes)
+    return sum(
+        len(item.response_ids) > MAX_RESPONSES and made[item.id] < item.wanted
+        for item in observed.items.values()
+    )
 
 
 # Below this many prompts the agreement is too uncertain to say what it allows.
@@ -243,4 +256,6 @@ def _vote(body: Json) -> Json:
         name: body.get(name)
         for name in ("labeler_id", "none_acceptable", "rationale", "submitted_at")
     }
-    return {**said, "groups": body.get("groups", []), "text": body.get("text")}
+    details = body.get("details") or {}
+    shown = {name: details.get(name) for name in ("strength", "ratings", "flags")}
+    return {**said, **shown, "groups": body.get("groups", []), "text": body.get("text")}

@@ -4,7 +4,11 @@
 The sentences of findings are in `rlhf.feedback.findings`.
 """
 
+from labeling_app.texts import TEXTS
+from rlhf.feedback.modes import RESPONSE_FLAGS
+
 LEAD_TEXTS: dict[str, str] = {
+    **{f"fault_{name}": TEXTS[f"flag_{name}"] for name in RESPONSE_FLAGS},
     "title": "Campaign dashboard",
     "campaigns": "All campaigns",
     "campaign": "Campaign",
@@ -32,6 +36,9 @@ LEAD_TEXTS: dict[str, str] = {
     "progress_empty": "The campaign holds no items yet. Add some below.",
     "labelers_count": "labelers",
     "rate_hour": "answers in the last hour, checks included",
+    "too_long": "Items with more than nine responses: {count}. The page cannot show them, so "
+    "nobody is given them, and the answers they want stay wanted. Add them again with "
+    "fewer responses.",
     "late_count": "late: after their lease had run out; they count all the same",
     "reviews_count": "reviews done, of {wanted}",
     "flags_count": "flags raised",
@@ -147,6 +154,12 @@ LEAD_TEXTS: dict[str, str] = {
     "said_order": "Best first",
     "said_none": "none acceptable",
     "said_nothing": "No answers yet.",
+    "said_fault": "{fault}: {count}",
+    "said_rating": "{letter}: {rating}",
+    "strength_significantly": "significantly better",
+    "strength_better": "better",
+    "strength_slightly": "slightly better",
+    "strength_same": "about the same",
     "why": "Why",
     "verdict": "The reviewer's order",
     "expected": "Expected rank",
@@ -167,17 +180,27 @@ LEAD_TEXTS: dict[str, str] = {
     "guidelines": "Guidelines",
     "guidelines_text": "Guidelines (Markdown)",
     "note_label": "Note to labelers: what changed, and why",
+    "note_optional": "Optional; how items are shared and checked is told to nobody without one",
     "save_change": "Save as a new version",
     "done_change": "Saved as version {version}. Labelers are told when they come back.",
     "settings": "Settings",
     "set_overlap": "Labelers per shared item",
     "set_overlap_share": "Share of items shared (0 to 1)",
     "set_gold_share": "Share of gold items (0 to 0.5)",
+    "set_repeat_after": "A repeat comes after at least so many items",
     "set_repeat_share": "Share of repeated items (0 to 0.5)",
     "set_identical_share": "Share of identical pairs (0 to 0.5)",
     "set_lease_minutes": "Lease, minutes",
     "set_pay_per_answer": "Pay per answer",
     "set_currency": "Currency",
+    "set_consent": "Labelers accept the guidelines before they work, and every new version",
+    "set_members_only": "Only members work on it",
+    "set_order": "Which item comes next",
+    "order_position": "In order: each is filled before the next",
+    "order_balanced": "Balanced: those with the fewest answers first",
+    "theirs": "The guidelines as they are now",
+    "conflict": "{who} saved version {version} meanwhile. What you have not touched shows their "
+    "change, what you have is yours still: look at both, then save again to put yours in place.",
     "settings_help": "Overlap holds for items added from now on; shares of checks for items given "
     "from now on.",
     "add": "Add",

@@ -92,6 +92,10 @@ PEOPLE_TEXTS: dict[str, str] = {
     "role_of": "Role of {labeler_id}",
     "close_account": "Close",
     "open_account": "Open again",
+    "campaigns_of": "Memberships of {labeler_id}",
+    "campaigns_choose": "Campaigns…",
+    "add_to": "Add to: {campaign}",
+    "take_off": "Take off: {campaign}",
     "password_link": "Password link",
     "password_link_made": "Send this link to its owner. It sets another password, once, within a "
     "day.",

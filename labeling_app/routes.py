@@ -38,6 +38,7 @@ def ranking_routes(
     turn_route(router, store, opened, current_visitor)
     _answer_routes(router, at_work)
     _item_routes(router, at_work)
+    _keeping_routes(router, at_campaign)
     return router
 
 
@@ -95,8 +96,7 @@ def _answer_routes(router: APIRouter, at_work: Callable[..., Desk]) -> None:
         """The item to answer or, with `after`, the one to follow it, claimed ahead of time."""
         check_reviewer(desk, review=review)
         with refusals():
-            in_hand = None if after is None else desk.item(after)
-            task = desk.store.claim(desk.campaign, desk.labeler_id, after=in_hand, review=review)
+            task = desk.claim(desk.ahead(after, review=review))
             item = None if task is None else desk.task_json(task)
         return {"item": item, "version": desk.campaign.version, **desk.progress()}
 
@@ -148,6 +148,11 @@ def _item_routes(router: APIRouter, at_work: Callable[..., Desk]) -> None:
         with refusals():
             desk.store.flag(desk.given(sent.item_id), desk.labeler_id, sent.kind, sent.note)
         return {"item_id": sent.item_id}
+
+
+def _keeping_routes(router: APIRouter, at_campaign: Callable[..., Desk]) -> None:
+    """What keeps work that was begun: other guidelines must not lose it while they are read."""
+    at = Depends(at_campaign)
 
     @router.post("/draft", response_model=None)
     def draft(sent: answers.SavedDraft, desk: Annotated[Desk, at]) -> Json:

@@ -58,9 +58,7 @@ def turn_route(
                 desk = check_consent(desk_of(db, store, visitor, name))
                 check_reviewer(desk, review=review)
                 sent = _parsed(request, body)
-                wanted = (
-                    Ahead(None if after is None else desk.item(after), review) if ahead else None
-                )
+                wanted = desk.ahead(after, review=review) if ahead else None
                 turn = _taken(db, desk, sent, wanted, first=first)
             reply = {"answer_id": turn.answer.id, "version": desk.campaign.version}
             if wanted is not None:
@@ -94,6 +92,7 @@ def _taken(
 ) -> Turn:
     """The answer, checked against what was shown, and saved."""
     given = hold(db, desk.item(sent.item_id), desk.labeler_id, desk.campaign)
+    check_reviewer(desk, review=given.mode == "review")
     answer = answers.renamed(sent.answer, answers.names_of_copies(given.shown))
     said = mode_named(given.mode).check(answer, given.shown)
     with_it = Sent(str(sent.submission_id), sent.duration_seconds, sent.rationale, first)
@@ -119,9 +118,7 @@ def _item_ahead(desk: Desk, turn: Turn, wanted: Ahead) -> Json | None:
     task = turn.task
     try:
         if turn.apart:
-            task = desk.store.claim(
-                desk.campaign, desk.labeler_id, after=wanted.after, review=wanted.review
-            )
+            task = desk.claim(wanted)
         return None if task is None else desk.task_json(task)
     except (ValueError, StoreUnavailableError):
         return None

@@ -135,7 +135,7 @@ export class Board {
 
   /** What is kept while the answer is being made, and `restore` takes back on any machine. */
   draft(seconds) {
-    return { said: this.said, rationale: this.rationale, seconds };
+    return { said: this.said, rationale: this.rationale, seconds, at: Date.now() };
   }
 
   restore(draft) {

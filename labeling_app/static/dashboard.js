@@ -28,8 +28,9 @@ function routes(texts) {
       throw new Error(texts.offline);
     }
     const said = await reply.json().catch(() => ({}));
-    if (!reply.ok) throw new Error(typeof said.detail === "string" ? said.detail : texts.refused);
-    return said;
+    if (reply.ok) return said;
+    const reason = typeof said.detail === "string" ? said.detail : texts.refused;
+    throw Object.assign(new Error(reason), { status: reply.status });
   }
   return {
     get: (path, query) => call(path, query, {}),
@@ -152,26 +153,60 @@ function wireItems(root, texts, server) {
   return { find: () => load(0), more: () => load(kept.length) };
 }
 
+function valueOf(input) {
+  if (input.type === "checkbox") return input.checked;
+  return input.type === "number" ? Number(input.value) : input.value;
+}
+
 function wireForms(root, texts, server, state, changed) {
   const form = (name) => root.querySelector(`#${name}`);
+  const theirs = root.querySelector(".theirs");
   const [guidelines, settings] = [form("change-guidelines"), form("change-settings")];
-  const dirty = new Set();
-  for (const one of [guidelines, settings]) one.addEventListener("input", () => dirty.add(one));
+  const begun = new Map(); // form -> the version that was on the page then, the fields touched since
+  for (const one of [guidelines, settings])
+    one.addEventListener("input", ({ target }) => {
+      const { version } = state.facts.campaign;
+      if (!begun.has(one)) begun.set(one, { version, touched: new Set() });
+      begun.get(one).touched.add(target.name);
+    });
+  const isTouched = (target, name) => begun.get(target)?.touched.has(name) ?? false;
 
   function show(campaign) {
-    if (!dirty.has(guidelines)) guidelines.elements.guidelines.value = campaign.guidelines;
-    if (dirty.has(settings)) return;
-    for (const input of settings.elements)
-      if (input.name in campaign.settings) input.value = campaign.settings[input.name];
+    if (!isTouched(guidelines, "guidelines")) guidelines.elements.guidelines.value = campaign.guidelines;
+    for (const input of settings.elements) {
+      if (!(input.name in campaign.settings) || isTouched(settings, input.name)) continue;
+      if (input.type === "checkbox") input.checked = campaign.settings[input.name];
+      else input.value = campaign.settings[input.name];
+    }
   }
 
-  async function change(newSettings, text, note) {
-    const { version } = state.facts.campaign;
+  async function change(newSettings, text, note, version = state.facts.campaign.version) {
     const said = await server.post("change", { version, note, guidelines: text, settings: newSettings });
     state.facts.campaign = said.campaign;
     const outcome = put(texts.done_change, { version: said.campaign.version });
     changed(outcome);
     return outcome;
+  }
+
+  /** Saves what was touched; where somebody else was faster, shows that first. */
+  async function save(target, newSettings, text) {
+    const { note } = target.elements;
+    try {
+      const said = await change(newSettings, text, note.value, begun.get(target)?.version);
+      begun.delete(target);
+      note.value = "";
+      if (target === guidelines) theirs.hidden = true;
+      return said;
+    } catch (error) {
+      if (error.status !== 409) throw error;
+      state.facts = await server.get("overview");
+      const { campaign, versions: [newest] } = state.facts;
+      if (begun.has(target)) begun.get(target).version = campaign.version;
+      show(campaign);
+      if (target === guidelines) theirs.hidden = false;
+      say(theirs.querySelector("pre"), campaign.guidelines);
+      throw new Error(put(texts.conflict, { who: newest.changed_by, version: newest.version }));
+    }
   }
 
   /** Runs `work` when the form is sent, and says below it what came of it. */
@@ -190,23 +225,12 @@ function wireForms(root, texts, server, state, changed) {
     });
   }
 
-  on(guidelines, async (fields) => {
-    const said = await change({}, fields.guidelines.value, fields.note.value);
-    dirty.delete(guidelines);
-    fields.note.value = "";
-    return said;
-  });
-  on(settings, async (fields) => {
-    const wanted = {};
-    for (const input of fields) {
-      if (!(input.name in state.facts.campaign.settings)) continue;
-      const value = input.type === "number" ? Number(input.value) : input.value;
-      if (value !== state.facts.campaign.settings[input.name]) wanted[input.name] = value;
-    }
-    const said = await change(wanted, null, fields.note.value);
-    dirty.delete(settings);
-    fields.note.value = "";
-    return said;
+  on(guidelines, ({ guidelines: field }) =>
+    save(guidelines, {}, isTouched(guidelines, "guidelines") ? field.value : null));
+  on(settings, (fields) => {
+    const touched = [...fields].filter((input) =>
+      input.name in state.facts.campaign.settings && isTouched(settings, input.name));
+    return save(settings, Object.fromEntries(touched.map((input) => [input.name, valueOf(input)])), null);
   });
   const upload = async (path, query, input) => {
     const file = input.files[0];

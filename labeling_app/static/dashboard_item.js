@@ -34,7 +34,7 @@ export function itemDialog(root, texts, server, changed) {
         ...shown.responses.map((_, rank) => el("option", { value: rank + 1 }, String(rank + 1))));
       select.value = ranks[one.id] ?? "";
       return el("article", {}, el("h3", {}, put(texts.response, { letter: letter(at) })),
-        el("pre", {}, one.text), el("label", {}, `${texts.expected} `, select));
+        el("pre", {}, one.text), faults(one.id), el("label", {}, `${texts.expected} `, select));
     }));
     const votes = [...shown.votes.map((vote) => [vote.labeler_id, vote]),
       ...shown.verdict.map((vote) => [texts.verdict, vote])];
@@ -45,13 +45,32 @@ export function itemDialog(root, texts, server, changed) {
     dialog.querySelector('[data-action="review"]').hidden = gold || shown.review !== "";
   }
 
+  /** What is wrong with a response, each fault with the number of labelers who say so. */
+  function faults(response) {
+    const named = shown.votes.flatMap((one) => one.flags?.[response] ?? []);
+    if (named.length === 0) return null;
+    const counted = [...new Set(named)].sort().map((name) => put(texts.said_fault, {
+      fault: texts[`fault_${name}`] ?? name, count: named.filter((one) => one === name).length,
+    }));
+    return el("p", { class: "faults" }, counted.join(" · "));
+  }
+
+  /** What is said beside the order: by how much, or each rating. */
+  function beside(said, letters) {
+    if (said.strength) return ` (${texts[`strength_${said.strength}`] ?? said.strength})`;
+    if (!said.ratings) return "";
+    const ratings = Object.entries(said.ratings).map(([one, rating]) =>
+      put(texts.said_rating, { letter: letters.get(one) ?? "?", rating }));
+    return ` (${ratings.sort().join(", ")})`;
+  }
+
   function vote([who, said]) {
     const letters = new Map(shown.responses.map((one, at) => [one.id, letter(at)]));
     const order = said.text ?? said.groups.map((group) =>
       group.map((one) => letters.get(one) ?? "?").sort().join(" = ")).join(" › ");
     const none = said.none_acceptable ? ` (${texts.said_none})` : "";
     const why = said.rationale ? el("span", { class: "why" }, `${texts.why}: ${said.rationale}`) : null;
-    return el("p", {}, el("b", {}, who), ` ${order}${none} `, why);
+    return el("p", {}, el("b", {}, who), ` ${order}${beside(said, letters)}${none} `, why);
   }
 
   async function act(path, body, text) {

@@ -61,7 +61,7 @@ function flagsAndSkips(root, texts, said) {
   say(lead(flags), said.flags.length ? "" : texts.flags_none);
   table(flags.querySelector("table"), [[texts.item], [texts.kind], [texts.note, "long"], [texts.who], [texts.when]],
     said.flags.map((flag) => [
-      opener(texts, flag.item_id, `flag ${flag.flagged_at}`), texts[`flag_${flag.kind}`] ?? flag.kind,
+      opener(texts, flag.of_item ?? flag.item_id, `flag ${flag.flagged_at}`), texts[`flag_${flag.kind}`] ?? flag.kind,
       flag.note, flag.labeler_id, moment(flag.flagged_at)]), said.flags);
   const skips = part(root, "skips_title");
   say(lead(skips), said.skips.length ? "" : texts.skips_none);
@@ -84,6 +84,9 @@ export function opener(texts, item, key = "") {
 
 export function quality(root, texts, said, facts) {
   if (!said.ready) return;
+  const long = part(root, "progress").querySelector(".too-long");
+  long.hidden = said.too_long === 0;
+  say(long, put(texts.too_long, { count: number(said.too_long) }));
   answersPlot(root, texts, said, facts.progress.wanted);
   findings(root, texts, said);
   agreement(root, texts, said);

@@ -4,6 +4,7 @@ const ROLES = ["labeler", "reviewer", "lead", "admin"];
 const once = document.querySelector(".once");
 const form = document.getElementById("invite-form");
 let me;
+let campaigns = []; // their names
 
 function reveal(text, url) {
   once.querySelector("p").textContent = text;
@@ -49,8 +50,35 @@ function roleOf(account) {
   return choice;
 }
 
+/** Makes somebody a member of a campaign, or ends that: only campaigns for members ask for it. */
+function membershipOf(account) {
+  const label = fill(words.campaigns_of, account);
+  const choice = element("select", "", { "aria-label": label });
+  choice.append(element("option", words.campaigns_choose, { value: "" }));
+  for (const [method, text] of [["POST", words.add_to], ["DELETE", words.take_off]])
+    for (const campaign of campaigns) {
+      const option = element("option", fill(text, { campaign }));
+      option.value = JSON.stringify([method, campaign]);
+      choice.append(option);
+    }
+  choice.addEventListener("change", async () => {
+    const [method, campaign] = JSON.parse(choice.value);
+    choice.value = "";
+    const path = `accounts/${account.labeler_id}/campaigns`;
+    try {
+      if (method === "POST") await call(method, path, { campaign });
+      else await call(method, `${path}?${new URLSearchParams({ campaign })}`);
+      say(words.done);
+    } catch (error) {
+      say(error.message, true);
+    }
+  });
+  return choice;
+}
+
 function actionsOn(account) {
   const choices = element("span", "", { class: "choices" });
+  choices.append(membershipOf(account));
   if (me.role !== "admin") return choices;
   const label = account.active ? words.close_account : words.open_account;
   choices.append(button(label, () => change(account, { active: !account.active })));
@@ -92,9 +120,8 @@ async function start() {
   if (me.role !== "admin") {
     for (const role of ["lead", "admin"]) form.querySelector(`option[value="${role}"]`).remove();
   }
-  for (const { name } of await call("GET", "campaigns")) {
-    form.campaign.append(element("option", name, { value: name }));
-  }
+  campaigns = (await call("GET", "campaigns")).map(({ name }) => name);
+  for (const name of campaigns) form.campaign.append(element("option", name, { value: name }));
   await Promise.all([showInvitations(), showAccounts()]);
 }
 

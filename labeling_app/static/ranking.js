@@ -5,6 +5,7 @@ import { LETTERS } from "./board.js";
 import { filler } from "./bridge.js";
 import { openCampaign } from "./campaign.js";
 import { listen } from "./input.js";
+import { Kept } from "./keeping.js";
 import { boardFor } from "./modes.js";
 import * as panels from "./panels.js";
 import * as reading from "./reading.js";
@@ -36,7 +37,8 @@ export async function start(trigger) {
   applyTheme();
   campaign = await openCampaign((reason) => (find("#end .waiting").textContent = reason));
   ({ texts, routes } = campaign);
-  drafts = new Drafts((itemId, draft) => routes.draft(itemId, draft), showState);
+  const kept = new Kept(campaign.facts.labeler_id, campaign.facts.name);
+  drafts = new Drafts((itemId, draft) => routes.draft(itemId, draft), showState, kept);
   fill = filler(trigger, () => [campaign.guidelines, ...held]);
   for (const each of [0, 1])
     byId(`conversation-${each}`).setAttribute("aria-label", texts.conversation);
@@ -44,7 +46,7 @@ export async function start(trigger) {
   panels.rememberSingleKeys();
   listen(page);
   reading.watchWide();
-  addEventListener("beforeunload", (event) => drafts.unsaved && event.preventDefault());
+  addEventListener("beforeunload", (event) => unsaved() && event.preventDefault());
   setInterval(signOfLife, campaign.facts.heartbeat_seconds * 1000);
   document.addEventListener("visibilitychange", signOfLife);
   await fill();
@@ -64,8 +66,13 @@ async function showCampaign() {
   }
   view.label("review", texts[reviewing ? "own_work" : "review_work"]);
   panels.drawChanges(campaign.facts.changes, texts);
-  if (campaign.facts.needs_consent) await panels.askConsent(() => campaign.consent().finally(fill));
+  if (!campaign.facts.needs_consent) return;
+  await panels.askConsent(() => campaign.consent().finally(fill));
+  drafts.flush();
 }
+
+/** Whether something would be lost with the page, or was meant to be sent and is not yet. */
+const unsaved = () => drafts.unsaved || busy || failed === "not_saved";
 
 const modeHere = () => (reviewing ? "review" : campaign.facts.mode);
 
@@ -106,7 +113,7 @@ function showState(kind, reason = "") {
 
 async function load(into, reply) {
   if (reply.item) {
-    held[into] = reply.item;
+    held[into] = reply.item = drafts.recover(reply.item);
     view.prepareBank(into, boardFor(reply.item), texts);
     await fill();
   }
@@ -213,9 +220,12 @@ async function send(action, done) {
   patience.pause();
   document.body.classList.add("saving");
   let asking = null;
+  const { item_id } = board.item;
+  const draft = drafting();
   try {
-    await drafts.drop(board.item.item_id);
+    await drafts.hold(item_id);
     const reply = await action();
+    drafts.drop(item_id);
     if (failed) showState("back");
     settled();
     view.drawProgress(reply.progress, texts);
@@ -227,6 +237,7 @@ async function send(action, done) {
       await goOn();
     }
   } catch (error) {
+    if (board?.item.item_id === item_id) drafts.touch(item_id, draft);
     asking = error.status === 409 ? error : null;
     if (!asking) fail("not_saved", error, () => send(action, done));
   } finally {
@@ -301,12 +312,12 @@ async function open(itemId) {
   busy = true;
   try {
     await ahead; // it would still write into the bank that is needed now
-    const item = await routes.item(itemId);
+    const found = await routes.item(itemId);
     const into = aside ? bank : 1 - bank;
     aside ??= { board, bank, watch };
     aside.watch?.pause(true);
     [ahead, waiting, following] = [null, null, null];
-    await load(into, { item });
+    const { item } = await load(into, { item: found });
     panels.closeAll();
     busy = false;
     justDone = texts.say_earlier;
@@ -438,6 +449,11 @@ function changed() {
   if (board.said === noted[0] && board.rationale === noted[1]) return;
   noted = [board.said, board.rationale];
   if (failed === "not_saved") settled();
+  drafts.touch(board.item.item_id, drafting());
+}
+
+/** What makes the draft of the item in hand, whatever is in hand by then. */
+function drafting() {
   const [itsBoard, itsWatch] = [board, watch];
-  drafts.touch(board.item.item_id, () => itsBoard.draft(itsWatch.seconds()));
+  return () => itsBoard.draft(itsWatch.seconds());
 }

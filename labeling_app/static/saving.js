@@ -37,12 +37,15 @@ export class Patience {
   }
 }
 
-/** The drafts that the server does not have yet. `show` is told of each state: saving, saved,
- * kept (here, while the server is lost), refused (with a reason). */
+const ASK_FIRST = [401, 409]; // somebody has to sign in or to accept the guidelines first
+
+/** The drafts that the server does not have yet; `kept` outlives the page. `show` is told of each
+ * state: saving, saved, kept (here, while the server is lost), refused (with a reason). */
 export class Drafts {
-  constructor(send, show) {
+  constructor(send, show, kept) {
     this.send = send;
     this.show = show;
+    this.kept = kept;
     this.waiting = new Map(); // item id -> what makes its draft
     this.patience = new Patience();
     this.sending = Promise.resolve();
@@ -52,14 +55,29 @@ export class Drafts {
 
   touch(itemId, make) {
     this.waiting.set(itemId, make);
+    this.kept.put(itemId, make());
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.flush(), PAUSE_MS);
   }
 
-  /** Forgets a draft whose item is answered; resolves when none of it is under way any more. */
-  async drop(itemId) {
+  /** The item with its newest draft: one that the server never got is sent now. */
+  recover(item) {
+    const draft = this.kept.newer(item.item_id, item.draft);
+    if (draft === item.draft) return item;
+    this.touch(item.item_id, () => draft);
+    return { ...item, draft };
+  }
+
+  /** Sends no draft of an item that is being answered; resolves when none is under way any more. */
+  async hold(itemId) {
     this.waiting.delete(itemId);
     await this.sending;
+  }
+
+  /** Forgets a draft whose item is answered. */
+  drop(itemId) {
+    this.waiting.delete(itemId);
+    this.kept.drop(itemId);
   }
 
   flush() {
@@ -74,13 +92,13 @@ export class Drafts {
       this.show("saving");
       try {
         await this.send(itemId, make());
-        if (this.waiting.get(itemId) === make) this.waiting.delete(itemId);
+        if (this.waiting.get(itemId) === make) this.drop(itemId);
         this.patience.calm();
         this.show("saved");
       } catch (error) {
-        if (error.lost) {
+        if (error.lost || ASK_FIRST.includes(error.status)) {
           this.patience.later(() => this.flush());
-          this.show("kept");
+          this.show(error.lost ? "kept" : "refused", error.message);
           return;
         }
         this.waiting.delete(itemId);

@@ -1,7 +1,9 @@
+const MOST_SECONDS = 86_400; // a page left open for longer is no longer work
+
 /** Seconds for which something was in view: hidden tabs do not count, nor does what is paused. */
 export class Stopwatch {
   constructor(seconds = 0) {
-    this.total = seconds * 1000;
+    this.total = seconds > 0 ? seconds * 1000 : 0;
     this.paused = false;
     this.since = document.hidden ? null : performance.now();
     this.listener = () => this.tick();
@@ -21,7 +23,7 @@ export class Stopwatch {
 
   seconds() {
     this.tick();
-    return Math.round(this.total) / 1000;
+    return Math.min(Math.round(this.total) / 1000, MOST_SECONDS);
   }
 
   stop() {

@@ -28,7 +28,7 @@ from rlhf.data.identity import Json, seed_from
 from rlhf.data.records import Prompt, Response
 from rlhf.feedback.campaigns import Campaign
 from rlhf.feedback.checks import AnyRow, check_due, gold_item, identical_item, repeat_item
-from rlhf.feedback.items import load_texts
+from rlhf.feedback.items import load_texts, of_length
 from rlhf.feedback.leases import PLACED, extend, of_labeler
 from rlhf.feedback.outlook import Ahead, Outlook, of_kind, outlook
 from rlhf.feedback.recording import hold_labeler
@@ -76,13 +76,10 @@ def claim(
     campaign: Campaign,
     labeler_id: str,
     moment: float,
-    *,
-    after: int | None,
-    review: bool,
+    ahead: Ahead,
 ) -> Task | None:
     """The labeler's open task, else the next one, else None; see `Store.claim`."""
     hold_labeler(db, labeler_id, moment)
-    ahead = Ahead(after, review)
     before = outlook(db, campaign, labeler_id, moment, ahead)
     return claim_held(db, campaign, labeler_id, moment, before, ahead)
 
@@ -96,15 +93,14 @@ def claim_held(
     ahead: Ahead,
 ) -> Task | None:
     """What `claim` does, for a labeler who is held and whose outlook is known."""
-    review = ahead.review
     until = moment + campaign.settings.lease_minutes * 60
-    opened = _open_items(db, campaign, labeler_id, review=review) if before.waiting else []
+    opened = _open_items(db, campaign, labeler_id, ahead) if before.waiting else []
     waiting = [item for item in opened if item.id != ahead.after]
     if waiting:
         item = waiting[0]
         extend(db, labeler_id, [item.id], until)
         return task_of(db, campaign, item, labeler_id)
-    begun = _own_expired(db, campaign, labeler_id, review=review) if before.begun else None
+    begun = _own_expired(db, campaign, labeler_id, ahead) if before.begun else None
     if begun is not None:
         mine = of_labeler(begun.id, labeler_id)
         db.execute(update(assignments).where(mine).values(state="open", leased_until=until))
@@ -112,7 +108,7 @@ def claim_held(
         return task_of(db, campaign, begun, labeler_id)
     if not campaign.settings.open:  # what is begun can be finished
         return None
-    found = _next_item(db, campaign, labeler_id, before.given + 1, review=review)
+    found = _next_item(db, campaign, labeler_id, before.given + 1, ahead)
     if found is None:
         return None
     return _give(db, campaign, labeler_id, found, before.given + 1, until)
@@ -131,21 +127,22 @@ def task_of(db: Connection, campaign: Campaign, item: AnyRow, labeler_id: str) -
 
 
 def _open_items(
-    db: Connection, campaign: Campaign, labeler_id: str, *, review: bool
+    db: Connection, campaign: Campaign, labeler_id: str, ahead: Ahead
 ) -> Sequence[AnyRow]:
     mine = and_(
         assignments.c.labeler_id == labeler_id,
         assignments.c.campaign_id == campaign.id,
         assignments.c.state == "open",
+        of_length(ahead.most),
     )
     joined = items.join(assignments, assignments.c.item_id == items.c.id)
-    found = select(items).select_from(joined).where(mine, of_kind(review=review))
+    found = select(items).select_from(joined).where(mine, of_kind(review=ahead.review))
     ordered = found.order_by(assignments.c.ordinal)
     return db.execute(ordered.with_for_update(key_share=True, of=assignments)).all()
 
 
 def _own_expired(
-    db: Connection, campaign: Campaign, labeler_id: str, *, review: bool
+    db: Connection, campaign: Campaign, labeler_id: str, ahead: Ahead
 ) -> AnyRow | None:
     """What the labeler had begun before they went away, where it still wants somebody."""
     mine = and_(
@@ -153,46 +150,56 @@ def _own_expired(
         assignments.c.campaign_id == campaign.id,
         assignments.c.state == "expired",
         (items.c.taken < items.c.wanted) | items.c.kind.not_in(PLACED),
+        of_length(ahead.most),
     )
     joined = items.join(assignments, assignments.c.item_id == items.c.id)
-    found = select(items).select_from(joined).where(mine, of_kind(review=review))
-    if not review:
+    found = select(items).select_from(joined).where(mine, of_kind(review=ahead.review))
+    if not ahead.review:
         found = found.where(items.c.id.not_in(_votes_known(labeler_id)))
     first = found.order_by(assignments.c.ordinal).limit(1)
     return db.execute(first.with_for_update(key_share=True, skip_locked=True, of=items)).first()
 
 
 def _next_item(
-    db: Connection, campaign: Campaign, labeler_id: str, ordinal: int, *, review: bool
+    db: Connection, campaign: Campaign, labeler_id: str, ordinal: int, ahead: Ahead
 ) -> AnyRow | None:
-    if review:
-        return _free_item(db, campaign, labeler_id, "review")
+    most = ahead.most
+    if ahead.review:
+        return _free_item(db, campaign, labeler_id, "review", most)
     check = check_due(campaign, labeler_id, ordinal)
     if check == "gold":
-        item = gold_item(db, campaign, labeler_id)
+        item = gold_item(db, campaign, labeler_id, most)
     elif check == "repeat":
-        item = repeat_item(db, campaign, labeler_id, ordinal)
+        item = repeat_item(db, campaign, labeler_id, ordinal, most)
     elif check == "identical":
-        item = identical_item(db, campaign, labeler_id)
+        item = identical_item(db, campaign, labeler_id, most)
     else:
         item = None
-    return item or _free_item(db, campaign, labeler_id, "work")
+    return item or _free_item(db, campaign, labeler_id, "work", most)
 
 
-def _free_item(db: Connection, campaign: Campaign, labeler_id: str, kind: str) -> AnyRow | None:
+def _free_item(
+    db: Connection, campaign: Campaign, labeler_id: str, kind: str, most: int | None
+) -> AnyRow | None:
     """The first item with a free place that this labeler has not met."""
-    first, waited_for = _first_free(kind, campaign.settings.order == "balanced")
     who = {"campaign": campaign.id, "labeler": labeler_id}
-    # Where none is left, or others hold the last ones at this moment: wait for them.
-    return db.execute(first, who).first() or db.execute(waited_for, who).first()
+    # Lengths are looked at only where the first one is too long: that reads every item on the way.
+    for longest in (None,) if most is None else (None, most):
+        first, waited_for = _first_free(kind, campaign.settings.order == "balanced", longest)
+        # Where none is left, or others hold the last ones at this moment: wait for them.
+        found = db.execute(first, who).first() or db.execute(waited_for, who).first()
+        if found is None or most is None or len(found.response_ids) <= most:
+            return found
+    return None
 
 
 @cache
-def _first_free(kind: str, balanced: bool) -> tuple[Select[Any], Select[Any]]:
+def _first_free(kind: str, balanced: bool, most: int | None) -> tuple[Select[Any], Select[Any]]:
     wanting = select(items).where(
         items.c.campaign_id == bindparam("campaign"),
         items.c.kind == kind,
         items.c.taken < items.c.wanted,
+        of_length(most),
         ~exists().where(
             assignments.c.item_id == items.c.id, assignments.c.labeler_id == bindparam("labeler")
         ),

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, exists, select
 from rlhf.data.identity import Json, content_id, seed_from
 from rlhf.feedback.campaigns import Campaign
 from rlhf.feedback.database import insert_new
+from rlhf.feedback.items import of_length
 from rlhf.feedback.leases import of_labeler
 from rlhf.feedback.schema import assignments, items, responses
 
@@ -37,14 +38,21 @@ def check_due(campaign: Campaign, labeler_id: str, ordinal: int) -> str:
     return ""
 
 
-def gold_item(db: Connection, campaign: Campaign, labeler_id: str) -> AnyRow | None:
+def gold_item(
+    db: Connection, campaign: Campaign, labeler_id: str, most: int | None
+) -> AnyRow | None:
     gold = select(items).where(
-        items.c.campaign_id == campaign.id, items.c.kind == "gold", ~met_by(labeler_id)
+        items.c.campaign_id == campaign.id,
+        items.c.kind == "gold",
+        of_length(most),
+        ~met_by(labeler_id),
     )
     return db.execute(gold.order_by(items.c.position).limit(1)).first()
 
 
-def repeat_item(db: Connection, campaign: Campaign, labeler_id: str, ordinal: int) -> AnyRow | None:
+def repeat_item(
+    db: Connection, campaign: Campaign, labeler_id: str, ordinal: int, most: int | None
+) -> AnyRow | None:
     """Something that the labeler answered a while ago, as an item of its own."""
     again, met = items.alias(), assignments.alias()
     repeated = exists().where(
@@ -59,6 +67,7 @@ def repeat_item(db: Connection, campaign: Campaign, labeler_id: str, ordinal: in
         assignments.c.state == "done",
         assignments.c.ordinal <= ordinal - campaign.settings.repeat_after,
         items.c.kind == "work",
+        of_length(most),
     )
     joined = items.join(assignments, assignments.c.item_id == items.c.id)
     found = select(items).select_from(joined).where(answered, ~repeated)
@@ -68,7 +77,9 @@ def repeat_item(db: Connection, campaign: Campaign, labeler_id: str, ordinal: in
     return _check_item(db, original, "repeat", original.response_ids)
 
 
-def identical_item(db: Connection, campaign: Campaign, labeler_id: str) -> AnyRow | None:
+def identical_item(
+    db: Connection, campaign: Campaign, labeler_id: str, most: int | None
+) -> AnyRow | None:
     """An item that the labeler has not met, with its first response in place of its last: two
     cards that say the same.
     """
@@ -80,7 +91,11 @@ def identical_item(db: Connection, campaign: Campaign, labeler_id: str) -> AnyRo
         met.c.labeler_id == labeler_id,
     )
     fresh = select(items).where(
-        items.c.campaign_id == campaign.id, items.c.kind == "work", ~met_by(labeler_id), ~checked
+        items.c.campaign_id == campaign.id,
+        items.c.kind == "work",
+        of_length(most),
+        ~met_by(labeler_id),
+        ~checked,
     )
     last = db.execute(fresh.order_by(items.c.position.desc()).limit(1)).first()
     if last is None or len(last.response_ids) < 2:

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     and_,
     bindparam,
     func,
     insert,
     select,
+    true,
     union_all,
 )
 
@@ -120,6 +122,11 @@ def load_texts(
     by_id = {row.id: row.body for row in rows}
     answers = tuple(Response.from_json(by_id[response]) for response in response_ids)
     return Prompt.from_json(by_id[prompt_id]), answers
+
+
+def of_length(most: int | None) -> ColumnElement[bool]:
+    """Items with at most `most` responses."""
+    return true() if most is None else func.json_array_length(items.c.response_ids) <= most
 
 
 def _overlap(campaign: Campaign, key: str) -> int:

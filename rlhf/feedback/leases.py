@@ -79,8 +79,11 @@ def count_places(db: Connection, item_ids: Iterable[int]) -> None:
 
 
 def skip(db: Connection, item_id: int, labeler_id: str, reason: str) -> bool:
-    """Puts an item back for others; False where it was not open."""
-    mine = and_(of_labeler(item_id, labeler_id), assignments.c.state == "open")
+    """Puts an item back for others; False where it is answered. An item whose lease ran out is put
+    back by it too, or it would come back to this labeler.
+    """
+    begun = assignments.c.state.in_(("open", "expired"))
+    mine = and_(of_labeler(item_id, labeler_id), begun)
     put_back = update(assignments).where(mine).values(state="skipped", reason=held_text(reason))
     done = db.execute(put_back).rowcount == 1
     if done:

@@ -1,7 +1,7 @@
 """What a campaign has gathered, read for judging its quality: frozen records, nothing decided."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -29,7 +29,8 @@ class Asked(NamedTuple):
 
 class Vote(NamedTuple):
     """One answer: a ranking, or a demonstration (then without groups). `at` is in seconds since
-    the epoch; `corrects` an earlier answer of the same labeler.
+    the epoch; `corrects` an earlier answer of the same labeler, whose `seconds` are counted too: a
+    correction is quick because the reading was done before.
     """
 
     number: int
@@ -90,8 +91,7 @@ class Observer:
             given = {(row[0], row[1]): int(row[2]) for row in db.execute(states)}
         votes = [vote for vote in self._held.values() if vote and vote.labeler_id not in gone]
         corrections = Counter(vote.labeler_id for vote in votes if vote.corrects)
-        in_force = tuple(vote for vote in votes if vote.number not in superseded)
-        return Observations(held, in_force, corrections, given, self._words)
+        return Observations(held, _in_force(votes, superseded), corrections, given, self._words)
 
     def _items(self, db: Connection) -> dict[int, Asked]:
         rows = db.execute(select(items).where(items.c.campaign_id == self._campaign_id)).all()
@@ -131,6 +131,20 @@ class Observer:
         for row in db.execute(select(prompts).where(prompts.c.id.in_(of_campaign))):
             turns = row.body["messages"]
             self._words[row.id] = sum(len(turn["content"]) for turn in turns) / CHARACTERS_PER_WORD
+
+
+def _in_force(votes: Sequence[Vote], superseded: Set[int]) -> tuple[Vote, ...]:
+    spent: dict[tuple[int, str], float] = defaultdict(float)  # on answers that were replaced
+    for vote in votes:
+        if vote.number in superseded:
+            spent[vote.item_id, vote.labeler_id] += vote.seconds
+    return tuple(
+        vote._replace(seconds=vote.seconds + spent[vote.item_id, vote.labeler_id])
+        if vote.corrects
+        else vote
+        for vote in votes
+        if vote.number not in superseded
+    )
 
 
 def _vote(row: Any, held: Mapping[int, Asked]) -> Vote | None:

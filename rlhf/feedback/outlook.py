@@ -16,10 +16,13 @@ from rlhf.feedback.schema import assignments, items
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """Which item is wanted next: the one to follow `after`, or any; a review or work."""
+    """Which item is wanted next: the one to follow `after`, or any; a review or work; with at most
+    `most` responses, where no more can be shown.
+    """
 
     after: int | None = None
     review: bool = False
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,12 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """What a labeler told the lead about an item."""
+    """What a labeler told the lead about an item; `of_item` is what it checks or reviews, where it
+    is no work itself.
+    """
 
     item_id: int
+    of_item: int | None
     labeler_id: str
     kind: str
     note: str
@@ -89,14 +92,14 @@ def skips_by_reason(db: Connection, campaign: Campaign) -> list[tuple[str, int]]
 def flags_of(db: Connection, campaign: Campaign, limit: int = 50) -> list[Flag]:
     """The newest flags, newest first."""
     raised = (
-        select(flags)
+        select(flags, items.c.of_item)
         .join(items, items.c.id == flags.c.item_id)
         .where(items.c.campaign_id == campaign.id)
         .order_by(flags.c.number.desc())
         .limit(limit)
     )
     return [
-        Flag(row.item_id, row.labeler_id, row.kind, row.note, row.flagged_at)
+        Flag(row.item_id, row.of_item, row.labeler_id, row.kind, row.note, row.flagged_at)
         for row in db.execute(raised)
     ]
 

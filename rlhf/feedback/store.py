@@ -34,6 +34,7 @@ from rlhf.feedback.database import Database
 from rlhf.feedback.items import Item, add_items, items_of
 from rlhf.feedback.membership import Change
 from rlhf.feedback.modes import Judgement
+from rlhf.feedback.outlook import Ahead
 from rlhf.feedback.progress import Progress
 from rlhf.feedback.recording import iso_time, record
 from rlhf.feedback.schema import assignments, items
@@ -174,6 +175,7 @@ class Store:
         now: float | None = None,
         after: int | None = None,
         review: bool = False,
+        most: int | None = None,
     ) -> Task | None:
         """The labeler's task: the one already open, else what they had begun before their lease
         ran out, else the next item that still wants a labeler; None when done.
@@ -181,7 +183,7 @@ class Store:
         An item is leased for the campaign's `lease_minutes`; when the lease runs out another
         labeler may get it, but a late answer is still saved. `after` is the item in the labeler's
         hands: the one to follow it is claimed, so that the page can load it early. `review` asks
-        for what labelers disagree on.
+        for what labelers disagree on. Items with more than `most` responses are passed over.
         """
         moment = time.time() if now is None else now
         with self.database.reading() as db:
@@ -191,7 +193,8 @@ class Store:
                 leases.release_expired(db, campaign, moment)
         with self.database.writing() as db:
             membership.join(db, campaign, labeler_id, moment)
-            return assignment.claim(db, campaign, labeler_id, moment, after=after, review=review)
+            ahead = Ahead(after, review, most)
+            return assignment.claim(db, campaign, labeler_id, moment, ahead)
 
     def extend(
         self,
@@ -222,15 +225,18 @@ class Store:
             campaign = campaigns.campaign_of(db.execute(asked).one())
             return assignment.task_of(db, campaign, item, labeler_id)
 
-    def was_given(self, item_id: int, labeler_id: str, campaign: Campaign) -> bool:
-        """Whether this labeler was given the item, for this campaign."""
+    def kind_given(self, item_id: int, labeler_id: str, campaign: Campaign) -> str | None:
+        """The kind of an item that this labeler was given for this campaign; None where it was
+        not.
+        """
         mine = and_(
             assignments.c.item_id == item_id,
             assignments.c.labeler_id == labeler_id,
             assignments.c.campaign_id == campaign.id,
         )
+        joined = assignments.join(items, items.c.id == assignments.c.item_id)
         with self.database.reading() as db:
-            return db.execute(select(assignments.c.state).where(mine)).first() is not None
+            return db.execute(select(items.c.kind).select_from(joined).where(mine)).scalar()
 
     def submit(
         self,

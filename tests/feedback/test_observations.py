@@ -89,11 +89,14 @@ def test_votes_in_force_with_their_times_and_lengths(store: Store) -> None:
         ("ada", False, True),
         ("bob", True, False),
     ]
+    assert [vote.seconds for vote in found.votes] == [25.0, 12.5]  # the reading was done before
     assert found.corrections == {"ada": 1}
     assert found == Observer(store.database, campaign.id).read()
     lengths = sorted(round(6 * found.words[one.id]) for one in task.responses)
     assert lengths == [6, 12, 42]
     assert round(6 * found.words[task.prompt.id]) == len(task.prompt.text)
+    answer(store, task, "ada", NOW + 4 * 3600)
+    assert {vote.labeler_id: vote.seconds for vote in observer.read().votes}["ada"] == 37.5
 
 
 def test_what_was_withdrawn_is_gone_though_it_was_read(store: Store) -> None:
@@ -154,6 +157,7 @@ def test_skips_flags_and_versions(store: Store) -> None:
             "says bob",
             "says ada",
         ]
+        assert {flag.of_item for flag in flags_of(db, campaign)} == {None}
         assert [(one.version, one.note) for one in versions_of(db, campaign)] == [
             (2, "fewer"),
             (1, ""),

@@ -1,6 +1,7 @@
 """The store on each kind of database: claims, answers sent twice, corrections, records."""
 
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from hands import LEASE_SECONDS, answer, campaign, claimed, item, ranked
 from sqlalchemy import text
 
+from rlhf.feedback.overview import skips_by_reason
 from rlhf.feedback.store import Item, Judgement, Store
 
 
@@ -106,11 +108,38 @@ def test_a_labeler_gets_the_open_task_again_in_the_same_order(store: Store) -> N
     assert claimed(store, made, "ada") == ahead
 
 
+def test_items_with_more_responses_than_can_be_shown_are_passed_over(store: Store) -> None:
+    made = store.create_campaign("main", settings={"order": "balanced"})
+    store.add_items(made, [item(0, replies="abcd"), item(1), item(2, replies="abcd")])
+    assert [len(one.shown) for one in [claimed(store, made, "ada")]] == [4]
+    short = store.claim(made, "ada", most=3)
+    assert short is not None
+    assert len(short.shown) == 3
+    assert store.claim(made, "ada", after=short.item_id, most=3) is None
+    late = time.time() + LEASE_SECONDS + 1
+    assert store.claim(made, "ada", now=late, most=3) == short
+    assert store.claim(made, "bo", now=late, most=3) is None
+    assert claimed(store, made, "bo", late).prompt.text == "Question 0?"
+
+
 def test_orders_differ_between_labelers(store: Store) -> None:
     made = campaign(store, 1, wanted=40)
     orders = Counter(claimed(store, made, f"labeler-{n}").shown for n in range(40))
     assert len(orders) == 6
     assert sum(orders.values()) == 40
+
+
+def test_an_item_whose_lease_ran_out_can_be_skipped_with_a_reason(store: Store) -> None:
+    made = campaign(store, 1)
+    now = time.time()
+    mine = claimed(store, made, "ada", now)
+    taken = claimed(store, made, "bo", now + LEASE_SECONDS + 1)  # ada's lease is over, bo's begins
+    store.skip(mine.item_id, "ada", "broken")
+    with store.database.reading() as db:
+        assert skips_by_reason(db, made) == [("broken", 1)]
+    store.skip(taken.item_id, "bo", "too long")
+    assert store.claim(made, "ada", now=now + LEASE_SECONDS + 2) is None
+    claimed(store, made, "cyd", now + LEASE_SECONDS + 2)
 
 
 def test_a_skipped_item_goes_to_others_and_never_comes_back(store: Store) -> None:

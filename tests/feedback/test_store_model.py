@@ -90,7 +90,7 @@ class Labeling(RuleBasedStateMachine):
     @rule(labeler=LABELERS, one=st.integers(1, 3))
     def skip(self, labeler: str, one: int) -> None:
         self.store.skip(one, labeler, "no")
-        if self.state.get((one, labeler)) == "open":
+        if self.state.get((one, labeler)) in ("open", "expired"):
             self.state[one, labeler] = "skipped"
 
     @rule(labeler=LABELERS, ids=st.lists(st.integers(1, 3), unique=True))

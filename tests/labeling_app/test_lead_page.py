@@ -162,8 +162,7 @@ def test_a_lead_acts_by_keyboard_and_mouse(tmp_path: Path, visit: Callable[..., 
 
         settings = page.locator("#change-settings")
         settings.locator('[name="pay_per_answer"]').fill("0.25")
-        settings.locator('[name="note"]').fill("Pay.")
-        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")  # without a note
         settings.locator(".outcome:has-text('version 5')").wait_for()
         assert store.campaign("Small").settings.pay_per_answer == 0.25
 
@@ -196,6 +195,67 @@ def test_a_lead_acts_by_keyboard_and_mouse(tmp_path: Path, visit: Callable[..., 
             page.click("#export button")
         row = json.loads(Path(download.value.path()).read_text())
         assert row["labeler_id"] == "labeler-aa"
+        stop()
+
+
+def test_two_leads_do_not_overwrite_one_another_silently(
+    tmp_path: Path, visit: Callable[..., Any]
+) -> None:
+    with Store(tmp_path / "store.db") as store:
+        campaign = store.create_campaign("Small", guidelines="Old.")
+        url, stop = serve(lead_app(store, page=True))
+        page = visit(url)
+        text, settings = page.locator("#change-guidelines"), page.locator("#change-settings")
+        text.locator("textarea").fill("Mine.")
+        settings.locator('[name="consent"]').check()
+        settings.locator('[name="order"]').select_option("balanced")
+        settings.locator('[name="repeat_after"]').fill("7")
+        store.change_campaign(
+            campaign, by="labeler-bb", guidelines="Theirs.", settings={"overlap": 3}
+        )
+        page.wait_for_function("document.querySelector('#change tbody').rows.length == 2")
+        text.locator("button.go").click()
+        text.locator(".outcome:has-text('labeler-bb saved version 2 meanwhile')").wait_for()
+        settings.locator("button.go").click()
+        settings.locator(".outcome:has-text('labeler-bb saved version 2')").wait_for()
+        assert store.campaign("Small").guidelines == "Theirs."
+        assert text.locator("textarea").input_value() == "Mine."
+        text.locator("summary").click()
+        assert text.locator("pre").inner_text() == "Theirs."
+        assert settings.locator('[name="overlap"]').input_value() == "3"
+        settings.locator("button.go").click()
+        settings.locator(".outcome:has-text('Saved as version 3')").wait_for()
+        kept = store.campaign("Small")
+        assert (kept.guidelines, kept.settings.overlap) == ("Theirs.", 3)
+        assert kept.settings.model_dump(exclude_defaults=True) == {
+            "overlap": 3, "order": "balanced", "repeat_after": 7, "consent": True,
+        }  # fmt: skip
+        stop()
+
+
+def test_ratings_and_faults_are_shown(tmp_path: Path, visit: Callable[..., Any]) -> None:
+    with Store(tmp_path / "store.db") as store:
+        campaign = store.create_campaign("Small", mode="rate")
+        store.add_items(campaign, [_item("Which?")])
+        for labeler in ("labeler-aa", "labeler-bb"):
+            task = store.claim(campaign, labeler)
+            assert task is not None
+            by_text = {one.text: one.id for one in task.responses}
+            one, two, three = (by_text[text] for text in ("one", "two", "three"))
+            details = {"ratings": {one: 6, two: 2, three: 2}, "flags": {two: ["sexual"]}}
+            said = Judgement(((one,), (two, three)), details=details)
+            store.submit(task.item_id, labeler, said, submission_id=labeler)
+        store.flag(task.item_id, "labeler-aa", "other")
+        url, stop = serve(lead_app(store, page=True))
+        page = visit(url)
+        page.wait_for_selector("#labelers tbody tr")
+        assert page.locator("#progress .too-long").is_hidden()
+        page.locator("#flags [data-item]").click()
+        page.wait_for_selector("#item[open] article")
+        card = page.locator("#item article", has_text="two")
+        assert card.locator(".faults").inner_text() == "Sexual content: 2"
+        assert page.locator("#item .faults").count() == 1
+        assert "(A: 6, B: 2, C: 2)" in page.locator("#item .votes p").first.inner_text()
         stop()
 
 

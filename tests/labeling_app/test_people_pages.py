@@ -161,7 +161,7 @@ class TestPages:
 
         admin.reload()
         row = admin.locator("#accounts tr", has_text="bobby")
-        row.get_by_role("combobox").select_option("reviewer")
+        row.get_by_label("Role of").select_option("reviewer")
         admin.wait_for_selector("#said >> text=Done.")
         row.get_by_role("button", name="Close").click()
         admin.locator("#accounts tr", has_text="bobby").get_by_text("closed").wait_for()
@@ -174,6 +174,12 @@ class TestPages:
         cleo = person(site.store, "cleo@example.org")
         page = site.open("/people", DESKTOP, begin(site.store, admin, time.time()))
         row = page.locator("#accounts tr", has_text=cleo)
+        members_only = site.store.campaign("Other replies")
+        for choice, expected in (("Add to", True), ("Take off", False)):
+            row.get_by_label("Memberships of").select_option(f"{choice}: Other replies")
+            page.wait_for_selector("#said >> text=Done.")
+            page.evaluate("document.getElementById('said').textContent = ''")
+            assert site.store.may_work(members_only, cleo) is expected
         row.get_by_role("button", name="Password link").click()
         field = page.get_by_label("Link", exact=True)
         field.wait_for()

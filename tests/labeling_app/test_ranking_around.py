@@ -1,6 +1,7 @@
 """The routes around an answer: facts, consent, changes, drafts, flags, own answers, reviews."""
 
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from ranking_client import an_answer, an_item, next_item, routes_of
 
-from labeling_app.item_names import name_of
+from labeling_app.item_names import item_named, name_of
 from labeling_app.routes import ranking_routes
 from labeling_app.visitors import Role, Visitor
 from rlhf.feedback.store import Judgement, Store
@@ -68,8 +69,6 @@ WORK: list[tuple[str, str, Any]] = [
     ("POST", "submit", an_answer({"item_id": 1, "responses": []})),
     ("POST", "skip", {"item_id": 1}),
     ("POST", "flag", {"item_id": 1, "kind": "other"}),
-    ("POST", "draft", {"item_id": 1, "draft": {}}),
-    ("POST", "heartbeat", {"item_ids": [1]}),
     ("GET", "mine", None),
     ("GET", "items/1", None),
 ]
@@ -93,6 +92,25 @@ def test_work_waits_for_consent_to_the_newest_guidelines(
     assert next_item(client) is not None
     replies.change_campaign(campaign, by="lead", guidelines="Stricter.")
     assert client.post("/api/next").status_code == 409
+
+
+def test_what_was_begun_is_kept_while_new_guidelines_are_read(
+    client: TestClient, replies: Store
+) -> None:
+    item = next_item(client)
+    campaign = replies.change_campaign(
+        replies.campaign("replies"), by="lead", settings={"consent": True}
+    )
+    began = time.time()
+    draft = {"item_id": item["item_id"], "draft": {"said": 1}}
+    assert client.post("/api/draft", json=draft).status_code == 200
+    beat = client.post("/api/heartbeat", json={"item_ids": [item["item_id"]]})
+    assert (beat.status_code, beat.json()["version"]) == (200, campaign.version)
+    item_id = item_named(campaign, "ada", item["item_id"])
+    task = replies.task(item_id, "ada", campaign)
+    assert task is not None
+    assert task.draft == {"said": 1}
+    assert task.leased_until >= began + 30 * 60
 
 
 def test_items_of_others_can_be_neither_read_nor_touched(
@@ -186,7 +204,22 @@ def test_only_reviewers_review_and_see_orders_without_names(tmp_path: Path) -> N
             facts = client.get("/api/campaign", headers=ada).json()
             assert (facts["review"], facts["next_step"]) == (False, "")
             reply = client.post("/api/next", params=review, headers=rex)
-        item = reply.json()["item"]
+            item = reply.json()["item"]
+            roles["rex"] = "labeler"  # and so the votes are not for him any more, nor the verdict
+            number, answer = {"item_id": item["item_id"]}, an_answer(item, 1, 2, 3)
+            for method, path, body in (
+                ("GET", f"items/{item['item_id']}", None),
+                ("POST", "submit", answer),
+                ("POST", "draft", {**number, "draft": {}}),
+                ("POST", "flag", {**number, "kind": "other"}),
+                ("POST", "skip", number),
+            ):
+                refused = client.request(method, f"/api/{path}", json=body, headers=rex)
+                assert refused.status_code == 403, path
+                assert "votes" not in refused.text
+            assert client.post("/api/next", headers=rex).json()["item"] is None
+            roles["rex"] = "reviewer"
+            assert client.post("/api/submit", json=answer, headers=rex).status_code == 200
         ids = sorted(response["id"] for response in item["responses"])
         assert item["mode"] == "review"
         orders = [[[one] for one in ids], [[one] for one in ids[::-1]]]

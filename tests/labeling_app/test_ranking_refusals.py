@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ranking_client import an_answer, an_item, next_item, routes_of
 from labeling_app.labelers import check_labeler_id, default_labeler_id
 from labeling_app.server import create_app
 from rlhf.data.records import Prompt, Response
-from rlhf.feedback.store import Item, Store
+from rlhf.feedback.store import Item, Judgement, Store
 
 pytest_plugins = ["ranking_fixtures"]
 
@@ -36,7 +37,6 @@ FORGED: list[Callable[[dict[str, Any]], dict[str, Any]]] = [
     lambda item: {"item_id": item["item_id"] + 1},  # never given to this labeler
     lambda item: {"submission_id": "1"},
     lambda item: {"duration_seconds": -1},
-    lambda item: {"duration_seconds": 1e9},
     lambda item: {"labeler_id": "bo"},
     lambda item: {"none_acceptable": "yes"},
 ]
@@ -55,6 +55,15 @@ def test_what_the_browser_must_not_send_is_refused(client: TestClient, replies: 
         body = _forged(item, change(item))
         assert client.post("/api/submit", json=body).status_code == 422, change(item)
     assert replies.rankings(replies.campaign("replies")) == []
+
+
+def test_a_page_that_was_open_for_days_can_still_send_its_answer(
+    client: TestClient, replies: Store
+) -> None:
+    body = _forged(next_item(client), {"duration_seconds": 3 * 86_400.0})
+    assert client.post("/api/submit", json=body).status_code == 200
+    (ranking,) = replies.rankings(replies.campaign("replies"))
+    assert ranking.duration_seconds == 86_400.0
 
 
 def test_other_sites_and_other_hosts_cannot_write(whole_app: TestClient, replies: Store) -> None:
@@ -94,13 +103,32 @@ def test_every_answer_carries_the_security_headers(whole_app: TestClient) -> Non
         assert "access-control-allow-origin" not in headers
 
 
-def test_an_item_with_more_responses_than_letters_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("check", ["work", "gold", "repeat", "identical"])
+def test_an_item_with_more_responses_than_letters_blocks_nobody(tmp_path: Path, check: str) -> None:
+    shares = {} if check == "work" else {f"{check}_share": 0.5, "repeat_after": 1}
     with Store(tmp_path / "many.db") as replies:
-        replies.add_items(replies.create_campaign("many"), [an_item("Which?", count=10)])
+        campaign = replies.create_campaign("many", settings=shares)
+        first, second, last = [an_item(f"Which {n}?", count=10) for n in range(3)]
+        expected = tuple((one.id,) for one in first.responses)
+        first = replace(first, expected=expected) if check == "gold" else first
+        short = [an_item("Short?"), an_item("Another?")]
+        replies.add_items(campaign, [first, second, *short, last])
+        held = replies.claim(campaign, "ada")  # as the page did before
+        assert held is not None
+        assert len(held.responses) == 10
+        if check == "repeat":
+            said = Judgement(tuple((one,) for one in held.shown))
+            replies.submit(held.item_id, "ada", said, submission_id="s1")
         with TestClient(routes_of(replies, "many")) as client:
-            reply = client.post("/api/next")
-    assert reply.status_code == 422
-    assert "has 10 responses" in reply.json()["detail"]
+            asked = [client.post("/api/next").json()["item"]]
+            while asked[-1] is not None:
+                sent = an_answer(asked[-1], 1, 2, 3)
+                reply = client.post("/api/submit", json=sent, params={"ahead": True})
+                assert reply.status_code == 200
+                asked.append(reply.json()["item"])
+            assert client.post("/api/next").json()["item"] is None
+    shown = {item["turns"][0]["text"] for item in asked[:-1]}
+    assert shown == {"Short?", "Another?"}
 
 
 def test_a_store_that_fails_is_said_so_without_the_statement(

@@ -1,0 +1,64 @@
+"""What the server did not take is not lost: it outlives the page, and is sent when it can be."""
+
+from typing import Any
+
+import pytest
+from chromium import some_items
+
+pytest_plugins = ["chromium"]
+pytestmark = pytest.mark.browser
+
+KEPT = "Object.keys(localStorage).filter((name) => name.startsWith('[\"draft\"'))"
+WATCHED = """async (seconds) => {
+  const { Stopwatch } = await import(new URL('page/stopwatch.js', document.baseURI));
+  return new Stopwatch(seconds).seconds();
+}"""
+NEWER = """async (whose) => {
+  const { Kept } = await import(new URL('page/keeping.js', document.baseURI));
+  const [name] = Object.keys(localStorage).filter((name) => name.startsWith('["draft"'));
+  const [, , campaign, item] = JSON.parse(name);
+  return new Kept(whose, campaign).newer(item, null)?.said.numbers ?? null;
+}"""
+
+
+def test_an_answer_that_was_not_sent_outlives_the_page(visit: Any) -> None:
+    site = visit(some_items(2, responses=3))
+    asked: list[str] = []
+
+    def leave(dialog: Any) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    site.page.on("dialog", leave)
+    for path in ("submit", "draft"):
+        site.page.route(f"**/api/{path}*", lambda route: route.abort())
+    site.page.evaluate("navigator.sendBeacon = () => true")  # and what goes with the page is lost
+    site.press("1", "2", "3", "Enter")
+    site.page.locator("#dock .failure").get_by_text("Your answer is still here").wait_for()
+    site.page.reload()
+    site.page.wait_for_selector(".bank.in-view .md p")
+    assert asked == ["beforeunload"]
+    assert site.order() == "A > B > C"
+    assert site.page.evaluate(NEWER, "ada") == [1, 2, 3]
+    assert site.page.evaluate(NEWER, "bo") is None  # who shares the browser is shown nothing
+    assert site.drafts() == []
+    for path in ("submit", "draft"):
+        site.page.unroute(f"**/api/{path}*")
+    site.press("Enter")
+    site.until_saved(1)
+    assert len(site.rankings()) == 1
+    assert site.page.evaluate(KEPT) == []
+    assert site.page.evaluate(WATCHED, 90_000) == 86_400  # a day, or it could never be sent
+
+
+def test_a_refused_draft_is_sent_again_once_one_is_signed_in(visit: Any) -> None:
+    site = visit(some_items(1, responses=3))
+    site.page.route("**/api/draft*", lambda route: route.fulfill(status=401, json={}))
+    site.press("2")
+    site.page.wait_for_selector("#header .state[data-kind=refused]")
+    assert site.drafts() == []
+    site.page.unroute("**/api/draft*")
+    site.until_draft_saved()
+    (draft,) = site.drafts()
+    assert '"numbers":[2,null,null]' in str(draft).replace(" ", "").replace("None", "null")
+    assert site.page.evaluate(KEPT) == []
