@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.config import RunConfig
+from pipelines.fitness import refusals
 from pipelines.graph import check_stage, stages_of
 from pipelines.metrics import MetricsLog
 from pipelines.stage import Stage, UnfitRewardError, WaitingForPeopleError, Work
 from pipelines.summary import write_summary
 from rlhf.data.identity import Json, canonical, content_id
 from rlhf.data.jsonl import read_json, write_json
+from rlhf.data.policies import TRAINED
 from rlhf.tracking.alerts import alerts_of, failure
 from rlhf.tracking.environment import environment
 from rlhf.tracking.ledger import booked
@@ -31,6 +33,9 @@ class Observer:
     def kept(self, stage: Stage, done: Completion) -> None:
         """A complete stage was skipped."""
 
+    def left_out(self, stage: Stage, why: str) -> None:
+        """A stage may not start, and the run goes on without it."""
+
     def started(self, stage: Stage, why: str) -> None:
         """A stage begins."""
 
@@ -43,27 +48,34 @@ class Observer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage in a plan; `fingerprint` is None while it depends on stages that run first."""
+    """A stage in a plan; `fingerprint` is None while it depends on stages that run first, and for
+    one that is left out.
+    """
 
     stage: Stage
     fingerprint: str | None
     done: Completion | None
     why: str
+    left_out: bool = False
 
     @property
     def runs(self) -> bool:
-        return self.done is None
+        return self.done is None and not self.left_out
 
 
 @dataclass(slots=True)
 class Run:
-    """A run folder and the config that it is brought up to date with."""
+    """A run folder and the config that it is brought up to date with.
+
+    `left_out`: the stages that may not start, and why; the others go on as if they were off.
+    """
 
     config: RunConfig
     until: str | None = None
     begin: str | None = None
     observer: Observer = field(default_factory=Observer)
     round: int = 1
+    left_out: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         for name in (self.until, self.begin):
@@ -90,8 +102,16 @@ class Run:
         steps: list[Step] = []
         ready: dict[str, Completion] = {}
         again = False
+        self.left_out = {}
         for stage in self.stages():
             again = again or stage.name == self.begin
+            self._leave_out(stage, ready)
+            if stage.name in self.left_out:
+                why = self.left_out[stage.name]
+                steps.append(Step(stage, None, None, why, left_out=True))
+                continue
+            if self._lacks_policies(stage):
+                break
             missing = [need for need in self._needs(stage) if need not in ready]
             if missing:
                 steps.append(Step(stage, None, None, f"after {missing[-1]}"))
@@ -104,15 +124,24 @@ class Run:
         return steps
 
     def execute(self) -> dict[str, Completion]:
-        """Brings the run up to date; returns what each stage completed. Only one process may do so
-        at a time.
+        """Brings the run up to date; returns what each stage completed, without those that are
+        `left_out`. Only one process may do so at a time.
+
+        Raises UnfitRewardError where nothing is left to compare without them.
         """
         _limit_threads(self.config.threads)
         with owned(self.config.folder):
             ready: dict[str, Completion] = {}
             again = False
+            self.left_out = {}
             for stage in self.stages():
                 again = again or stage.name == self.begin
+                self._leave_out(stage, ready)
+                if stage.name in self.left_out:
+                    self.observer.left_out(stage, self.left_out[stage.name])
+                    continue
+                if self._lacks_policies(stage):
+                    raise UnfitRewardError(" ".join(self.left_out.values()))
                 ready[stage.name] = self._bring_up(stage, ready, again=again)
                 write_summary(
                     self.config.folder,
@@ -120,8 +149,22 @@ class Run:
                     ready,
                     self.config.ledger,
                     simulated=self.config.labelers == "simulated",
+                    left_out=self.left_out,
                 )
             return ready
+
+    def _leave_out(self, stage: Stage, ready: dict[str, Completion]) -> None:
+        """Notes why a stage may not start on what is ready."""
+        made = ready.get("certify")
+        certify = made and StageFolder(self.folder / "certify").at(made.fingerprint)
+        why = refusals(self.config, certify).get(stage.name)
+        if why is not None:
+            self.left_out[stage.name] = why
+
+    def _lacks_policies(self, stage: Stage) -> bool:
+        """Whether a stage compares policies, and every way to train one is left out."""
+        trained = {one.name for one in stages_of(self.config)} & set(TRAINED)
+        return set(TRAINED) <= set(stage.needs) and trained <= self.left_out.keys()
 
     def _bring_up(self, stage: Stage, ready: dict[str, Completion], *, again: bool) -> Completion:
         folder = StageFolder(self.folder / stage.name)
@@ -213,7 +256,7 @@ class Run:
         return done
 
     def _needs(self, stage: Stage) -> list[str]:
-        names = {one.name for one in stages_of(self.config)}
+        names = {one.name for one in stages_of(self.config)} - self.left_out.keys()
         return [need for need in stage.needs if need in names]
 
     def _inputs(self, stage: Stage, ready: dict[str, Completion]) -> dict[str, Path]:

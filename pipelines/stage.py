@@ -16,7 +16,7 @@ class WaitingForPeopleError(Exception):
 
 
 class UnfitRewardError(Exception):
-    """The reward model is not certified to be fit for RL, and nobody said to go on all the same."""
+    """The reward model is not certified to be fit for RL, and nobody said to start all the same."""
 
 
 class Table(Protocol):

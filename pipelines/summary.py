@@ -2,7 +2,7 @@
 completed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rlhf.data.identity import Json
@@ -22,11 +22,16 @@ def write_summary(
     ledger: LedgerSettings | None = None,
     *,
     simulated: bool = False,
+    left_out: Mapping[str, str] | None = None,
 ) -> Path:
-    """Writes the summary of the stages that are complete so far, and what the run has cost."""
+    """Writes the summary of the stages that are complete so far, and what the run has cost;
+    `left_out` says which stages may not start, and why.
+    """
     path = run_folder / "summary.json"
     told = summarise(done, openings=read_openings(run_folder), simulated=simulated)
     found = {"run": run_folder.name, "round": round_folder.name, **told}
+    if left_out:
+        found["left_out"] = dict(left_out)
     faults: list[str] = []
     spent = read_ledger(run_folder, faults, ledger)
     rate = win_rate_of({name: one.result for name, one in done.items()})

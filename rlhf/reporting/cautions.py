@@ -11,7 +11,7 @@ from rlhf.data.policies import TRAINED, policy_name
 from rlhf.evaluation.spelling import listed
 from rlhf.evaluation.suspicion import Suspect, suspects
 from rlhf.evaluation.winrate import wilson, win_rate
-from rlhf.reporting.certificate import unfit
+from rlhf.reporting.certificate import FIT, unfit
 from rlhf.reporting.formatting import THIN, count, number, percent, percent_span, signed, with_span
 from rlhf.reporting.length import SIGNS_OF_LENGTH, held_out, length_signs
 from rlhf.reporting.liked import trained_in
@@ -81,6 +81,21 @@ def _unfit_reward(run: RunRecord) -> Iterator[Caution]:
             "The reward model was not certified.",
             "Nobody checked whether it is good enough for PPO; turn on certify.enabled.",
         )
+
+
+def _left_out(run: RunRecord) -> Iterator[Caution]:
+    """RL that the config asks for and the certificate did not let start."""
+    verdict = run.certificate.get("verdict", FIT)
+    if "evaluate" not in run.stages or verdict == FIT:
+        return
+    for name in ("ppo", "rloo"):
+        asked = run.config.get(name, {})
+        if asked.get("enabled") and not asked.get("allow_unfit_reward") and not run.result(name):
+            yield Caution(
+                f"{policy_name(name)} was left out.",
+                f"The certificate of the reward model says: {verdict}. The policies on this page "
+                "are those that were trained without it.",
+            )
 
 
 def _gamed_reward(run: RunRecord) -> Iterator[Caution]:
@@ -330,6 +345,7 @@ CHECKS: tuple[Callable[[RunRecord], Iterator[Caution]], ...] = (
     _length_trap,
     _dependent_judge,
     _unfit_reward,
+    _left_out,
     _gamed_reward,
     _suspicious,
     _past_the_peak,
