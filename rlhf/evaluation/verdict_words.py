@@ -67,6 +67,8 @@ def _peoples_rate(subject: Subject) -> str:
         f"preferred to SFT in {percent(row['rate'])} ({span(row['low'], row['high'])}) of "
         f"{count(subject.comparisons, 'comparison')}."
     )
+    if row.get("same"):
+        said += f" {count(row['same'], 'answer')} said what SFT's did: nobody was asked about them."
     if subject.stopped_early:
         decided = row["sequential"]["wins"] + row["sequential"]["losses"]
         said += (
@@ -208,8 +210,9 @@ def _others(subject: Subject) -> Iterator[str]:
 
 
 def _apart(subject: Subject) -> Iterator[str]:
-    """Whether it is told apart from each other trained policy, by the automatic judge."""
-    for row in subject.evaluated.get("differences", []):
+    """Whether it is told apart from each other trained policy, by who has the last word."""
+    judged = subject.results["judge"] if subject.people else subject.evaluated
+    for row in judged.get("differences", []):
         pair = (row["first"], row["second"])
         if subject.policy not in pair:
             continue
