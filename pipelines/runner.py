@@ -15,16 +15,17 @@ from pipelines.config import RunConfig
 from pipelines.fitness import refusals
 from pipelines.graph import check_stage, stages_of
 from pipelines.metrics import MetricsLog
+from pipelines.reasons import why_again
 from pipelines.stage import Stage, UnfitRewardError, WaitingForPeopleError, Work
-from pipelines.summary import write_summary
+from pipelines.summary import still_in_use, write_summary
 from rlhf.data.identity import Json, canonical, content_id
-from rlhf.data.jsonl import read_json, write_json
+from rlhf.data.jsonl import write_json
 from rlhf.data.policies import TRAINED
 from rlhf.tracking.alerts import alerts_of, failure
 from rlhf.tracking.environment import environment
 from rlhf.tracking.ledger import booked
 from rlhf.tracking.mirror import Mirror, open_mirror
-from rlhf.tracking.run_folder import Completion, StageFolder, owned, read_completion
+from rlhf.tracking.run_folder import Completion, StageFolder, owned
 
 
 class Observer:
@@ -143,15 +144,21 @@ class Run:
                 if self._lacks_policies(stage):
                     raise UnfitRewardError(" ".join(self.left_out.values()))
                 ready[stage.name] = self._bring_up(stage, ready, again=again)
+                path = StageFolder(self.folder / stage.name).at(ready[stage.name].fingerprint)
+                stage.show(self.config, path)
                 write_summary(
                     self.config.folder,
                     self.folder,
-                    ready,
+                    ready | self._still_in_use(ready),
                     self.config.ledger,
                     simulated=self.config.labelers == "simulated",
                     left_out=self.left_out,
                 )
             return ready
+
+    def _still_in_use(self, ready: dict[str, Completion]) -> dict[str, Completion]:
+        stages = [one for one in stages_of(self.config) if one.name not in self.left_out]
+        return still_in_use(self.folder, stages, ready)
 
     def _leave_out(self, stage: Stage, ready: dict[str, Completion]) -> None:
         """Notes why a stage may not start on what is ready."""
@@ -292,32 +299,10 @@ class Run:
         }
 
     def _why(self, stage: Stage, ready: dict[str, Completion], *, again: bool) -> str:
-        """Why a stage has to run, against the last time it was completed."""
         folder = StageFolder(self.folder / stage.name)
-        current = folder.current()
         if again and folder.completion(self._fingerprint(stage, ready)) is not None:
             return f"asked for by --from {self.begin}"
-        if current is None:
-            begun = any(folder.root.glob("*/config.json"))
-            return "was cut short" if begun else "never ran"
-        last = read_completion(current)
-        if last is not None and last.redacted is not None:
-            return "somebody withdrew what they had said"
-        before, now = read_json(current / "config.json"), self._identity(stage, ready)
-        if before["version"] != now["version"]:
-            return f"the stage's code changed (version {before['version']} to {now['version']})"
-        changed = _changed(before["settings"], now["settings"])
-        if changed:
-            return f"changed: {', '.join(changed)}"
-        read = read_json(current / "inputs.json")
-        others = [
-            need
-            for need, digest in now["inputs"].items()
-            if read["stages"].get(need, {}).get("sha256") != digest
-        ]
-        if others:
-            return f"new input from {', '.join(others)}"
-        return "what it reads from outside changed"
+        return why_again(folder, self._identity(stage, ready))
 
 
 def _limit_threads(count: int | None) -> None:
@@ -328,20 +313,6 @@ def _limit_threads(count: int | None) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(count)
-
-
-def _changed(before: Json, now: Json, at: str = "") -> list[str]:
-    found: list[str] = []
-    for key in sorted(before.keys() | now.keys()):
-        old, new = before.get(key), now.get(key)
-        if old == new:
-            continue
-        place = f"{at}{key}"
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _changed(old, new, f"{place}.")
-        else:
-            found.append(place)
-    return found
 
 
 def _mirror_result(

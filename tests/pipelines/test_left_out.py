@@ -1,6 +1,7 @@
 """A run whose reward model is not fit for RL goes on without RL, and makes it up later."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipelines.fitness import held_out_asked
 from pipelines.runner import Observer, Run
 from pipelines.stage import Stage, UnfitRewardError, WaitingForPeopleError, Work
 from pipelines.stages import label
+from pipelines.stages import report as report_stage
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, write_json, write_jsonl
 from rlhf.data.records import Prompt, Response
@@ -45,6 +47,10 @@ class Told(Observer):
         self.said.append(f"done {stage.name}")
 
 
+def summary_of(one: Run) -> Json:
+    return dict(read_json(one.config.folder / "summary.json"))
+
+
 def row() -> Json:
     equal = {"rate": 0.7, "low": 0.6, "high": 0.8}
     share = {"win_rate": 0.7, "win_rate_low": 0.6, "win_rate_high": 0.8}
@@ -61,7 +67,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return {"verdict": held["certificate"]["verdict"]}
 
     def trained(work: Work) -> Json:
-        write_json(work.folder / "model.json", work.folder.name)
+        write_json(work.folder / "model.json", [work.config.dpo.beta, work.config.sft.trainer])
         return {}
 
     def evaluate(work: Work) -> Json:
@@ -70,7 +76,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return {"judge": "built-in", "prompts": 400, "policies": rows, "best": names[0]}
 
     def report(work: Work) -> Json:
-        write_json(work.folder / "seen.json", sorted(work.inputs))
+        page = f"<p>{work.folder.name} on {', '.join(sorted(work.inputs))}</p>"
+        (work.folder / "report.html").write_text(page)
         return {}
 
     def stage(name: str, needs: tuple[str, ...], run: Callable[[Work], Json]) -> Stage:
@@ -83,7 +90,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         def enabled(config: RunConfig) -> bool:
             return name not in {"dpo", "ppo", "rloo"} or getattr(config, name).enabled
 
-        return Stage(name, name, needs, 1, settings, run, enabled=enabled)
+        made = Stage(name, name, needs, 1, settings, run, enabled=enabled)
+        return replace(made, show=report_stage.show) if name == "report" else made
 
     policies = ("dpo", "ppo", "rloo", "rejection")
     stages = (
@@ -113,7 +121,7 @@ def test_the_others_are_made_and_compared_without_what_may_not_start(
     assert said[2:] == ["done dpo", "left out ppo", "done evaluate", "done report"]
     assert first.left_out["ppo"].startswith("PPO does not start: the reward model is not yet fit")
     assert done["evaluate"].result["policies"].keys() == {"sft", "dpo"}
-    summary = read_json(first.config.folder / "summary.json")
+    summary = summary_of(first)
     assert (summary["best"], summary["left_out"]) == ("dpo", first.left_out)
     assert not (first.folder / "ppo").exists(), "nothing was begun, nothing is booked"
     planned, _ = run(tmp_path)
@@ -134,7 +142,57 @@ def test_the_others_are_made_and_compared_without_what_may_not_start(
         *("kept sft", "done certify", "kept dpo", "done ppo", "done evaluate", "done report")
     ]
     assert done["evaluate"].result["policies"].keys() == {"sft", "dpo", "ppo"}
-    assert "left_out" not in read_json(later.config.folder / "summary.json")
+    assert "left_out" not in summary_of(later)
+
+
+@pytest.mark.usefixtures("made")
+def test_the_page_on_top_is_that_of_the_config_that_was_run_last(tmp_path: Path) -> None:
+    first, _ = run(tmp_path)
+    first.execute()
+    top = first.config.folder / "report.html"
+    page = top.read_text()
+    other, _ = run(tmp_path, "dpo.beta=0.7")
+    other.execute()
+    assert top.read_text() != page
+    again, said = run(tmp_path)
+    again.execute()
+    assert said[-1] == "kept report"
+    assert top.read_text() == page
+    top.unlink()
+    run(tmp_path)[0].execute()
+    assert top.read_text() == page, "made again where somebody removed it"
+
+
+@pytest.mark.usefixtures("made")
+def test_what_a_shorter_call_does_not_reach_stays_in_the_summary(tmp_path: Path) -> None:
+    first, _ = run(tmp_path)
+    first.execute()
+    whole = summary_of(first)
+    shorter, _ = run(tmp_path, until="certify")
+    shorter.execute()
+    held = summary_of(shorter)
+    assert held["best"] == whole["best"] == "dpo"
+    assert held["policies"] == whole["policies"]
+    assert held["verdict_says"] == whole["verdict_says"]
+    changed, _ = run(tmp_path, "dpo.beta=0.7", until="dpo")
+    changed.execute()
+    assert "policies" not in summary_of(changed), "that was of another DPO"
+    assert set(summary_of(changed)["stage_seconds"]) == {"sft", "certify", "dpo"}
+    back, _ = run(tmp_path, until="sft")
+    back.execute()
+    assert "policies" not in summary_of(back), "the DPO in use is the other one"
+
+
+@pytest.mark.usefixtures("made")
+def test_a_policy_that_is_left_out_now_is_not_in_the_summary(tmp_path: Path) -> None:
+    told, _ = run(tmp_path, "ppo.allow_unfit_reward=true")
+    told.execute()
+    assert "ppo" in summary_of(told)["stage_seconds"]
+    refused, said = run(tmp_path)
+    assert {one.stage.name: one.why for one in refused.plan()}["evaluate"] == "no longer reads ppo"
+    refused.execute()
+    assert said[3:] == ["left out ppo", "done evaluate", "done report"]
+    assert "ppo" not in summary_of(refused)["stage_seconds"]
 
 
 @pytest.mark.usefixtures("made")
