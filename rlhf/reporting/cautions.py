@@ -60,11 +60,17 @@ def _length_trap(run: RunRecord) -> Iterator[Caution]:
 
 
 def _dependent_judge(run: RunRecord) -> Iterator[Caution]:
-    if run.result("evaluate").get("judge") == "reward":
+    if not run.independent:
+        judge = run.result("evaluate")["judge"]
+        which = (
+            "reward model that the policies were trained to please"
+            if judge == "reward"
+            else f"{judge}, a reward model from the same rankings that chose the checkpoints"
+        )
         yield Caution(
             "The judge is not independent.",
-            "Win rates come from the reward model that the policies were trained to please; let "
-            "people, or a model that saw none of these rankings, compare the answers.",
+            f"Win rates come from the {which}; let people, or a model that saw none of these "
+            "rankings, compare the answers.",
         )
 
 
@@ -164,12 +170,12 @@ def _length(run: RunRecord) -> Iterator[Caution]:
 
 
 def _like_length(run: RunRecord) -> str:
-    """The win rate of the best policy where its answer is about as long as SFT's.
+    """The win rate of the policy that the verdict is on where its answer is about as long as SFT's.
 
     Two answers that say the same are as long as one another for that reason, and count for neither:
     with them, the comparisons of like length would be mostly ties.
     """
-    best = run.result("evaluate")["best"]
+    best = run.best
     pairs = [
         (row["answers"][best], row["answers"]["reference"])
         for row in run.answers

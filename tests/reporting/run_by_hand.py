@@ -37,6 +37,7 @@ NEEDS = {
     "certify": ["sft", "preferences", "reward"],
     "dpo": ["sft", "preferences"],
     "ppo": ["prompts", "sft", "reward", "certify"],
+    "judge": ["evaluate"],
     "evaluate": ["prompts", "sft", "label", "preferences", "reward", "dpo", "ppo"],
 }
 

@@ -116,6 +116,27 @@ def test_a_probe_that_fails_is_said_first(tmp_path: Path) -> None:
     assert "Who? (90\u202f% of its words are shared; nearly: Who!)" in html
 
 
+def test_prompts_that_overlap_are_shown_without_personal_data(tmp_path: Path) -> None:
+    run = write_probes(write_run(tmp_path / "small"), found())
+    path = tmp_path / "small/round-1/probe/aaa/contamination.json"
+    near = "Tell ada@example.org that I am late"
+    write_json(
+        path,
+        {
+            "examples": [
+                {
+                    "prompt": "Call +44 20 7946 0958 for me",
+                    "covered": 0.9,
+                    "near_duplicate_of": near,
+                }
+            ]
+        },
+    )
+    page = render(run)
+    assert "Call [phone] for me (90\u202f% of its words are shared; nearly: Tell [email]" in page
+    assert near in render(run, personal=True)
+
+
 def test_what_is_fine_and_what_is_only_not_found_are_told_apart(tmp_path: Path) -> None:
     fine = probes_of(write_probes(write_run(tmp_path / "a"), found()))
     rough = probes_of(write_probes(write_run(tmp_path / "b"), found(sure=False)))
