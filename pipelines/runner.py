@@ -15,6 +15,7 @@ from pipelines.config import RunConfig
 from pipelines.fitness import refusals
 from pipelines.graph import check_stage, stages_of
 from pipelines.metrics import MetricsLog
+from pipelines.opening import note_opening
 from pipelines.reasons import why_again
 from pipelines.stage import Stage, UnfitRewardError, WaitingForPeopleError, Work
 from pipelines.summary import still_in_use, write_summary
@@ -230,18 +231,18 @@ class Run:
         )
         log = MetricsLog(path, mirror)
         started = time.monotonic()
+        work = Work(
+            self.config,
+            path,
+            inputs,
+            log.append,
+            lambda now, total: self.observer.progressed(stage, now, total),
+            mirror.table,
+            mirror.alert,
+        )
         try:
-            result = stage.run(
-                Work(
-                    self.config,
-                    path,
-                    inputs,
-                    log.append,
-                    lambda now, total: self.observer.progressed(stage, now, total),
-                    mirror.table,
-                    mirror.alert,
-                )
-            )
+            note_opening(work, stage.name)
+            result = stage.run(work)
         except BaseException as error:
             log.close()
             if isinstance(error, Exception):

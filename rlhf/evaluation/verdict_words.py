@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rlhf.data.identity import Json
 from rlhf.data.policies import TRAINED, policy_name
 from rlhf.evaluation.evidence import Subject, is_independent, probed
-from rlhf.evaluation.openings import times_opened
+from rlhf.evaluation.openings import evaluations, times_opened
 from rlhf.evaluation.spelling import count, kl, listed, percent, span
 from rlhf.evaluation.traps import one_answer_wins
 from rlhf.evaluation.winrate import Verdict as Decision
@@ -158,8 +158,9 @@ def about(subject: Subject, *, openings: Sequence[Json], simulated: bool) -> Ite
     yield judge(subject.evaluated, simulated=simulated)
     times = times_opened(openings)
     if times > 1:
+        first = evaluations(openings)[0]["at"][:10]
         yield (
-            f"The test split was opened {times} times, first on {openings[0]['at'][:10]}: settings "
+            f"The test split was opened for evaluation {times} times, first on {first}: settings "
             "that were chosen while looking at it make these figures better than they are."
         )
 

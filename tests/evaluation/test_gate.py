@@ -246,7 +246,11 @@ def test_people_who_stopped_early_get_the_interval_that_allows_for_it() -> None:
 def test_a_test_split_that_was_opened_often_says_so() -> None:
     ledger = [{"fingerprint": name, "at": "2026-11-24T10:00:00"} for name in "abc"]
     said = verdict_on(results(), openings=ledger).sentences[-1]
-    assert said.startswith("The test split was opened 3 times, first on 2026-11-24: settings")
+    assert said.startswith(
+        "The test split was opened for evaluation 3 times, first on 2026-11-24: settings"
+    )
+    certified = {"fingerprint": "c", "at": "2026-11-20T10:00:00", "kind": "certificate"}
+    assert verdict_on(results(), openings=[certified, *ledger]).sentences[-1] == said
     once = verdict_on(results(), openings=ledger[:1]).sentences
     assert not any("opened" in one for one in once)
 

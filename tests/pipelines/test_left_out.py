@@ -17,6 +17,7 @@ from pipelines.stages import report as report_stage
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, write_json, write_jsonl
 from rlhf.data.records import Prompt, Response
+from rlhf.evaluation.openings import read_openings
 from rlhf.feedback.store import Item, Judgement, Store
 
 CONFIGS = Path(__file__).parents[2] / "pipelines/configs"
@@ -31,6 +32,9 @@ UNFIT: Json = {
     ],
     "forecast": None,
 }
+
+
+GIVEN = ("sft", "preferences", "certify")
 
 
 class Told(Observer):
@@ -66,6 +70,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         write_json(work.folder / "certificate.json", held["certificate"])
         return {"verdict": held["certificate"]["verdict"]}
 
+    def preferences(work: Work) -> Json:
+        prompts = [{"id": name, "split": split} for name, split in (("a", "test"), ("b", "train"))]
+        write_jsonl(work.folder / "ranked.jsonl", ({"prompt": one} for one in prompts))
+        return {}
+
     def trained(work: Work) -> Json:
         write_json(work.folder / "model.json", [work.config.dpo.beta, work.config.sft.trainer])
         return {}
@@ -96,7 +105,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     policies = ("dpo", "ppo", "rloo", "rejection")
     stages = (
         stage("sft", (), trained),
-        stage("certify", ("sft",), certify),
+        stage("preferences", (), preferences),
+        stage("certify", ("preferences",), certify),
         stage("dpo", ("sft",), trained),
         stage("ppo", ("sft", "certify"), trained),
         stage("rloo", ("sft", "certify"), trained),
@@ -118,12 +128,14 @@ def test_the_others_are_made_and_compared_without_what_may_not_start(
 ) -> None:
     first, said = run(tmp_path)
     done = first.execute()
-    assert said[2:] == ["done dpo", "left out ppo", "done evaluate", "done report"]
+    assert said[3:] == ["done dpo", "left out ppo", "done evaluate", "done report"]
     assert first.left_out["ppo"].startswith("PPO does not start: the reward model is not yet fit")
     assert done["evaluate"].result["policies"].keys() == {"sft", "dpo"}
     summary = summary_of(first)
     assert (summary["best"], summary["left_out"]) == ("dpo", first.left_out)
     assert not (first.folder / "ppo").exists(), "nothing was begun, nothing is booked"
+    (opening,) = read_openings(first.config.folder)
+    assert (opening["kind"], opening["prompts"]) == ("certificate", 1)
     planned, _ = run(tmp_path)
     steps = {one.stage.name: one for one in planned.plan()}
     assert (steps["ppo"].left_out, steps["ppo"].runs) == (True, False)
@@ -132,14 +144,15 @@ def test_the_others_are_made_and_compared_without_what_may_not_start(
 
     off, said = run(tmp_path, "ppo.enabled=false")
     off.execute()
-    assert said == ["kept sft", "kept certify", "kept dpo", "kept evaluate", "kept report"]
+    assert said == [f"kept {name}" for name in (*GIVEN, "dpo", "evaluate", "report")]
 
     made["certificate"] = {**UNFIT, "verdict": "fit for RL"}
     later, said = run(tmp_path)
     assert {one.stage.name: one.why for one in later.plan()}["evaluate"] == "after ppo"
     done = later.execute()
     assert said == [
-        *("kept sft", "done certify", "kept dpo", "done ppo", "done evaluate", "done report")
+        *("kept sft", "kept preferences", "done certify", "kept dpo"),
+        *("done ppo", "done evaluate", "done report"),
     ]
     assert done["evaluate"].result["policies"].keys() == {"sft", "dpo", "ppo"}
     assert "left_out" not in summary_of(later)
@@ -177,7 +190,7 @@ def test_what_a_shorter_call_does_not_reach_stays_in_the_summary(tmp_path: Path)
     changed, _ = run(tmp_path, "dpo.beta=0.7", until="dpo")
     changed.execute()
     assert "policies" not in summary_of(changed), "that was of another DPO"
-    assert set(summary_of(changed)["stage_seconds"]) == {"sft", "certify", "dpo"}
+    assert set(summary_of(changed)["stage_seconds"]) == {*GIVEN, "dpo"}
     back, _ = run(tmp_path, until="sft")
     back.execute()
     assert "policies" not in summary_of(back), "the DPO in use is the other one"
@@ -191,7 +204,7 @@ def test_a_policy_that_is_left_out_now_is_not_in_the_summary(tmp_path: Path) -> 
     refused, said = run(tmp_path)
     assert {one.stage.name: one.why for one in refused.plan()}["evaluate"] == "no longer reads ppo"
     refused.execute()
-    assert said[3:] == ["left out ppo", "done evaluate", "done report"]
+    assert said[4:] == ["left out ppo", "done evaluate", "done report"]
     assert "ppo" not in summary_of(refused)["stage_seconds"]
 
 
@@ -199,7 +212,7 @@ def test_a_policy_that_is_left_out_now_is_not_in_the_summary(tmp_path: Path) -> 
 def test_what_is_allowed_starts_and_each_climber_is_asked_for_itself(tmp_path: Path) -> None:
     allowed, said = run(tmp_path, "rloo.enabled=true", "rloo.allow_unfit_reward=true")
     allowed.execute()
-    assert said[3:5] == ["left out ppo", "done rloo"]
+    assert said[4:6] == ["left out ppo", "done rloo"]
     assert allowed.left_out.keys() == {"ppo"}
 
 
@@ -208,9 +221,9 @@ def test_where_nothing_else_is_trained_the_run_stops(tmp_path: Path) -> None:
     alone, said = run(tmp_path, "dpo.enabled=false", "rloo.enabled=true")
     with pytest.raises(UnfitRewardError, match=r"PPO does not start: .* RLOO does not start: "):
         alone.execute()
-    assert said == ["done sft", "done certify", "left out ppo", "left out rloo"]
+    assert said == [*(f"done {name}" for name in GIVEN), "left out ppo", "left out rloo"]
     planned, _ = run(tmp_path, "dpo.enabled=false", "rloo.enabled=true")
-    assert [one.stage.name for one in planned.plan()] == ["sft", "certify", "ppo", "rloo"]
+    assert [one.stage.name for one in planned.plan()] == [*GIVEN, "ppo", "rloo"]
 
 
 def test_a_run_that_waits_for_people_says_what_the_certificate_will_ask(tmp_path: Path) -> None:

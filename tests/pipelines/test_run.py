@@ -78,7 +78,10 @@ def test_the_whole_loop_leaves_its_evidence(whole: Path) -> None:
         assert ("kl" in row) + ("kl_bound" in row) == (name != "null"), name
         equal = row["length_controlled"]
         assert equal["low"] <= equal["rate"] <= equal["high"]
-    (opening,) = read_openings(whole)
+    *measured, opening = read_openings(whole)
+    assert [one["kind"] for one in measured] == ["reward model", "certificate"]
+    assert measured[0]["prompts_digest"] == measured[1]["prompts_digest"]
+    assert opening["kind"] == "evaluation"
     assert opening["policies"] == ["sft", "dpo", "ppo"]
     assert opening["prompts"] == 10
     assert summary["policies"]["sft"]["kl"] == 0
