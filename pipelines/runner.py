@@ -164,7 +164,9 @@ class Run:
     def _leave_out(self, stage: Stage, ready: dict[str, Completion]) -> None:
         """Notes why a stage may not start on what is ready."""
         made = ready.get("certify")
-        certify = made and StageFolder(self.folder / "certify").at(made.fingerprint)
+        certify = (
+            None if made is None else StageFolder(self.folder / "certify").at(made.fingerprint)
+        )
         why = refusals(self.config, certify).get(stage.name)
         if why is not None:
             self.left_out[stage.name] = why

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines import graph
+from pipelines.campaigns import campaign_name
 from pipelines.config import RunConfig, load_config
 from pipelines.fitness import held_out_asked
 from pipelines.runner import Observer, Run
@@ -91,10 +92,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def stage(name: str, needs: tuple[str, ...], run: Callable[[Work], Json]) -> Stage:
         def settings(config: RunConfig) -> Json:
-            section = getattr(config, name, None)
             if name == "certify":
                 return {"curve": config.certify.curve, "is": held["certificate"]["verdict"]}
-            return section.model_dump(mode="json") if name in {"dpo", "ppo", "rloo"} else {}
+            if name not in {"dpo", "ppo", "rloo"}:
+                return {}
+            return dict(getattr(config, name).model_dump(mode="json"))
 
         def enabled(config: RunConfig) -> bool:
             return name not in {"dpo", "ppo", "rloo"} or getattr(config, name).enabled
@@ -242,7 +244,7 @@ def test_a_run_that_waits_for_people_says_what_the_certificate_will_ask(tmp_path
     nothing = lambda *_: None  # noqa: E731
     work = Work(config, tmp_path, inputs, nothing, nothing, nothing)
     with Store(config.store) as store:
-        name = label.campaign_name(config, inputs["sample"])
+        name = campaign_name(config, inputs["sample"])
         campaign = store.create_campaign(name, guidelines=config.label.guidelines)
         items = [Item(one, tuple(answers[one.id]), 1) for one in prompts[:1]]
         store.add_items(campaign, items)
@@ -257,8 +259,8 @@ def test_a_run_that_waits_for_people_says_what_the_certificate_will_ask(tmp_path
     ):
         label.run(work)
     assert held_out_asked(config) == 100
-    for words in ("certify.enabled=false", "ppo.allow_unfit_reward=true", "ppo.enabled=false"):
-        assert held_out_asked(load_config(QUICKSTART, [words])) is None
+    for word in ("certify.enabled=false", "ppo.allow_unfit_reward=true", "ppo.enabled=false"):
+        assert held_out_asked(load_config(QUICKSTART, [word])) is None
 
 
 def test_new_rankings_in_a_store_behind_a_url_are_seen(tmp_path: Path) -> None:
@@ -271,7 +273,7 @@ def test_new_rankings_in_a_store_behind_a_url_are_seen(tmp_path: Path) -> None:
     assert label.outside(config, inputs) == {}
     assert not (tmp_path / "shared.db").exists(), "looking makes no store"
     with Store(store) as held:
-        campaign = held.create_campaign(label.campaign_name(config, inputs["sample"]))
+        campaign = held.create_campaign(campaign_name(config, inputs["sample"]))
         held.add_items(campaign, [Item(prompt, answers, 1)])
         before = label.outside(config, inputs)
         task = held.claim(campaign, "ada")
@@ -287,4 +289,5 @@ def test_the_hub_config_asks_for_as_many_rankings_as_its_certificate_does() -> N
     assert asked is not None
     fewest = min(config.sample.num_prompts, config.label.min_rankings)
     assert fewest * config.prompts.shares.test >= asked
+    assert config.prompts.count is not None
     assert config.prompts.count * config.prompts.shares.test >= config.evaluate.num_prompts
