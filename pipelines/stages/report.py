@@ -14,12 +14,12 @@ def settings(config: RunConfig) -> Json:
 def run(work: Work) -> Json:
     """Writes `report.html`; gives back the verdict at its head, where the run has an evaluation."""
     from rlhf.reporting.reading import read_run
-    from rlhf.reporting.report import write_report
+    from rlhf.reporting.report import write_page
     from rlhf.reporting.verdict import gated
 
-    page = write_report(work.config.folder, work.folder / "report.html")
-    written = {"bytes": page.stat().st_size}
     record = read_run(work.config.folder)
+    page = write_page(record, work.folder / "report.html")
+    written = {"bytes": page.stat().st_size}
     if "evaluate" not in record.stages:
         return written
     said = gated(record)

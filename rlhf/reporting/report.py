@@ -56,7 +56,12 @@ def write_report(run_folder: Path, target: Path, *, personal: bool = False) -> P
     in prompts and answers are replaced by their kind unless `personal`. Raises ValueError where no
     stage is complete.
     """
-    page = render(read_run(run_folder), personal=personal)
+    return write_page(read_run(run_folder), target, personal=personal)
+
+
+def write_page(run: RunRecord, target: Path, *, personal: bool = False) -> Path:
+    """The same of a run that is read already."""
+    page = render(run, personal=personal)
     with AtomicText(target) as file:
         file.write(page)
     return target

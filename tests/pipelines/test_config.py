@@ -24,6 +24,7 @@ def test_shipped_configs_load_and_their_trainer_blocks_are_known(path: Path) -> 
     config = load_config(path)
     check_trainer_blocks(config)
     assert {stage.name for stage in stages_of(config)} >= {"prompts", "sft", "reward", "report"}
+    assert {4, 16} <= set(config.evaluate.best_of), "rows that every evaluation has"
 
 
 def test_overrides_are_read_as_yaml_and_checked() -> None:

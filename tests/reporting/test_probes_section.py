@@ -229,6 +229,16 @@ def test_a_gap_is_dated_by_the_first_look_after_which_it_never_closed(
     assert made.sentences[0].startswith("PPO scores 1.50 higher on the prompts it trains on")
 
 
+def test_what_has_no_curves_is_said_to_have_none(tmp_path: Path) -> None:
+    stages = {"rejection": {"chosen": 9}, **results()}
+    made = generalisation_of(read_run(write_run(tmp_path / "small", stages)))
+    assert made is not None
+    assert made.sentences[-1].startswith("Rejection SFT is not here: it learns from samples of its")
+    plain = generalisation_of(read_run(write_run(tmp_path / "plain")))
+    assert plain is not None
+    assert not any("Rejection" in one for one in plain.sentences)
+
+
 def test_a_reward_that_leaves_its_monitor_behind_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
