@@ -3,8 +3,9 @@
 `python -m benchmarks.overhead [--quick]`: `rlhf --help` by turns with a bare `import typer`; a
 second `rlhf run` of a finished run (the shipped quickstart, cut to a minute's work); what is noted
 of a training step (metrics file, W&B mirror, ledger), beside a step of the quickstart's little
-model; and a file of a million rankings of four responses, ids only, read and streamed into their
-weighted pairs, with the peak memory of the process that does it. The last line is JSON.
+model, and what that comes to over a whole stage with its start and end; and a file of a million
+rankings of four responses, ids only, read and streamed into their weighted pairs, with the peak
+memory of the process that does it. The last line is JSON.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 RESPONSES = 4
 VOTES = 2  # rankings of each prompt
 LABELERS = 200
+STAGE_STEPS = 54  # of the quickstart's reward model
 PAIRS = RESPONSES * (RESPONSES - 1) // 2
 SMALL_RUN = ROOT / "tests" / "pipelines" / "tiny.yaml"
 VERDICTS = (0, 3, 4)  # a run ends in what it says of its policies
@@ -97,8 +99,12 @@ def cached_run(scratch: Path, *, rounds: int) -> Json:
 
 def tracking(scratch: Path, *, steps: int) -> Json:
     """Seconds that metrics file, W&B mirror (offline) and ledger take of a training step, and at
-    the start and end of a stage; `tracking_share` is the first of them over a step of the
-    quickstart's reward model (64 sequences of 64 tokens, 0.9 M parameters, one thread).
+    the start and end of a stage.
+
+    Beside a step of the quickstart's reward model (64 sequences of 64 tokens, 0.9 M parameters, one
+    thread): `tracking_share` is what noting takes over what the step takes, `tracked_step_ratio` a
+    step with all three at work over one without, by turns, and `tracking_share_of_stage` all that
+    the three take, start and end too, over the bare steps of that stage.
     """
     from pipelines.metrics import MetricsLog
     from rlhf.tracking.energy import LedgerSettings
@@ -117,24 +123,49 @@ def tracking(scratch: Path, *, steps: int) -> Json:
         logging = time.perf_counter()
         for step in range(1, steps + 1):
             log.append({"step": step, **figures})
-        each = (time.perf_counter() - logging) / steps
+        noting = time.perf_counter() - logging
+        each = noting / steps
+        bare, tracked = _by_turns(lambda step: log.append({"step": steps + step, **figures}))
+        training = time.perf_counter() - logging - noting
         log.close()
         mirror.finish({})
-    stage = time.perf_counter() - started - each * steps
-    step_seconds = training_step()
+    stage = time.perf_counter() - started - noting - training
+    step_seconds = median(bare)
+    ratio = median(two / one for one, two in zip(bare, tracked, strict=True))
+    of_stage = (stage + STAGE_STEPS * each) / (STAGE_STEPS * step_seconds)
     print(
-        f"a step {1000 * step_seconds:.0f} ms, noted in {1000 * each:.2f} ms; a stage {stage:.2f} s"
+        f"a step {1000 * step_seconds:.0f} ms, noted in {1000 * each:.2f} ms; a stage {stage:.2f} "
+        f"s: {of_stage:.1%} of its {STAGE_STEPS} steps"
     )
     return {
         "training_step_seconds": round(step_seconds, 5),
         "tracking_seconds_per_step": round(each, 6),
         "tracking_share": round(each / step_seconds, 5),
         "tracking_seconds_per_stage": round(stage, 3),
+        "tracked_step_ratio": round(ratio, 4),
+        "tracking_share_of_stage": round(of_stage, 5),
     }
 
 
-def training_step(rounds: int = 12) -> float:
-    """Seconds of a step of a model of the quickstart's size: forward, backward, AdamW."""
+def _by_turns(note: Callable[[int], None], rounds: int = 20) -> tuple[list[float], list[float]]:
+    """Seconds of training steps without and with a note of each, one after the other; the first
+    two rounds warm up.
+    """
+    train = training_step()
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 2):
+        for noted in (False, True) if number % 2 else (True, False):
+            started = time.perf_counter()
+            train()
+            if noted:
+                note(number)
+            if number >= 2:
+                seconds[noted].append(time.perf_counter() - started)
+    return seconds
+
+
+def training_step() -> Callable[[], None]:
+    """A step of a model of the quickstart's size: forward, backward, AdamW."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -151,14 +182,13 @@ def training_step(rounds: int = 12) -> float:
     model = LlamaForCausalLM(config)
     optimizer = torch.optim.AdamW(model.parameters())
     ids = torch.randint(0, 1024, (64, 64))  # (B, T)
-    seconds = []
-    for _ in range(rounds):
-        started = time.perf_counter()
+
+    def step() -> None:
         model(input_ids=ids, labels=ids).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        seconds.append(time.perf_counter() - started)
-    return median(seconds[2:])
+
+    return step
 
 
 def bulk(scratch: Path, count: int) -> Json:

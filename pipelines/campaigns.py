@@ -10,8 +10,15 @@ from pipelines.artifacts import read_contests_of, read_prompts_of, read_response
 from pipelines.config import RunConfig
 from rlhf.data.identity import seed_from, tree_sha256
 from rlhf.data.records import Prompt
+from rlhf.feedback.database import database_url
 from rlhf.feedback.store import Campaign, Item, Store
 from rlhf.tracking.run_folder import StageFolder, outputs
+
+
+def store_is_there(address: str) -> bool:
+    """Whether there is a store to look into: a file of it, or a server that is asked then."""
+    url = database_url(address)
+    return url.get_backend_name() != "sqlite" or Path(str(url.database)).is_file()
 
 
 def campaign_name(config: RunConfig, responses: Path) -> str:

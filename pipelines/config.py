@@ -93,13 +93,37 @@ class RunConfig(Section):
             raise ValueError(
                 "enabled is false for all of dpo, ppo, rloo and rejection: nothing would be aligned"
             )
-        knows = self.prompts.source in {"built-in", "stories"}
-        if self.labelers == "simulated" and not knows and self.label.crew.preference == "built-in":
+        self._check_preference()
+        return self
+
+    def _check_preference(self) -> None:
+        """Raises ValueError where the built-in preference is asked about prompts of another world:
+        it has nothing to say of them, and would say so after all the training.
+        """
+        known = self.prompts.source == "built-in" and self.labelers != "imported"
+        if known or self.label.crew.preference != "built-in":
+            return
+        if self.labelers == "simulated":
             raise ValueError(
                 "simulated labelers do not know these prompts: set labelers: people, or name a "
-                "preference as label.crew.preference (package.module:function)"
+                "preference as label.crew.preference (stories, or package.module:function)"
             )
-        return self
+        if self.evaluate.judge == "preference":
+            raise ValueError(
+                "evaluate.judge: preference does not know these prompts: name a preference as "
+                "label.crew.preference (stories, or package.module:function), or set judge "
+                "to endpoint or reward"
+            )
+        if self.evaluate.judge == "auto" and self._in_a_world():
+            raise ValueError(
+                "the built-in preference does not know the stories: set label.crew.preference to "
+                "stories"
+            )
+
+    def _in_a_world(self) -> bool:
+        """Whether the prompts are of a world that comes with a preference."""
+        world = self.prompts.source in {"built-in", "stories"}
+        return world and self.labelers != "imported"
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -60,6 +60,9 @@ class ConsoleObserver(Observer):
             f"  [dim]kept[/dim] {stage.title:28} [dim]{headline(stage.name, done.result)}[/dim]"
         )
 
+    def left_out(self, stage: Stage, why: str) -> None:
+        self.console.print(f"  left out {stage.title}: {why}", markup=False)
+
     def started(self, stage: Stage, why: str) -> None:
         self.spoke_at = self.began_at = time.monotonic()
         if self.console.is_terminal:

@@ -62,7 +62,9 @@ def _explain(error: Exception) -> ExitCode:
     if isinstance(
         error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError
     ):
-        _say(f"{error.strerror}: {error.filename}")
+        # A library may raise one with a text alone.
+        parts = [str(part) for part in (error.strerror, error.filename) if part is not None]
+        _say(": ".join(parts) or str(error) or type(error).__name__)
         return ExitCode.MISTAKE
     if _store_failed(error):
         _say(str(error))

@@ -1,13 +1,46 @@
 """Whether RL may start on a reward model: what its certificate says, or else what the user says."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, get_args
 
 from pipelines.artifacts import read_certificate_of
+from pipelines.config import RunConfig
 from pipelines.stage import UnfitRewardError, Work
 from rlhf.data.identity import Json
 
 FIT = "fit for RL"
 Climber = Literal["ppo", "rloo"]
+CLIMBERS: tuple[Climber, ...] = get_args(Climber)
+
+
+def refusals(config: RunConfig, certify: Path | None) -> dict[str, str]:
+    """Which of this run's stages may not start on the reward model that the certificate in
+    `certify` is about (None: there is none), and why: stage -> sentence.
+    """
+    climbing = [one for one in CLIMBERS if getattr(config, one).enabled]
+    if certify is None or not climbing:
+        return {}
+    certificate = read_certificate_of(certify)
+    return {
+        one: _refusal(certificate, one)
+        for one in climbing
+        if certificate["verdict"] != FIT and not getattr(config, one).allow_unfit_reward
+    }
+
+
+def held_out_asked(config: RunConfig) -> int | None:
+    """How many ranked held-out prompts the certificate will ask for before RL; None where nobody
+    will ask it.
+    """
+    from rlhf.reward.certificate import thresholds
+
+    waiting = [one for one in CLIMBERS if getattr(config, one).enabled]
+    if not config.certify.enabled or all(
+        getattr(config, one).allow_unfit_reward for one in waiting
+    ):
+        return None
+    (bound,) = (one.rl for one in thresholds() if one.name == "held_out_prompts")
+    return None if bound is None else int(bound)
 
 
 def fitness_for_rl(work: Work, climber: Climber) -> Json:

@@ -12,17 +12,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.config import RunConfig
+from pipelines.fitness import refusals
 from pipelines.graph import check_stage, stages_of
 from pipelines.metrics import MetricsLog
+from pipelines.opening import note_opening
+from pipelines.reasons import why_again
 from pipelines.stage import Stage, UnfitRewardError, WaitingForPeopleError, Work
-from pipelines.summary import write_summary
+from pipelines.summary import still_in_use, write_summary
 from rlhf.data.identity import Json, canonical, content_id
-from rlhf.data.jsonl import read_json, write_json
+from rlhf.data.jsonl import write_json
+from rlhf.data.policies import TRAINED
 from rlhf.tracking.alerts import alerts_of, failure
 from rlhf.tracking.environment import environment
 from rlhf.tracking.ledger import booked
 from rlhf.tracking.mirror import Mirror, open_mirror
-from rlhf.tracking.run_folder import Completion, StageFolder, owned, read_completion
+from rlhf.tracking.run_folder import Completion, StageFolder, owned
 
 
 class Observer:
@@ -30,6 +34,9 @@ class Observer:
 
     def kept(self, stage: Stage, done: Completion) -> None:
         """A complete stage was skipped."""
+
+    def left_out(self, stage: Stage, why: str) -> None:
+        """A stage may not start, and the run goes on without it."""
 
     def started(self, stage: Stage, why: str) -> None:
         """A stage begins."""
@@ -43,27 +50,34 @@ class Observer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage in a plan; `fingerprint` is None while it depends on stages that run first."""
+    """A stage in a plan; `fingerprint` is None while it depends on stages that run first, and for
+    one that is left out.
+    """
 
     stage: Stage
     fingerprint: str | None
     done: Completion | None
     why: str
+    left_out: bool = False
 
     @property
     def runs(self) -> bool:
-        return self.done is None
+        return self.done is None and not self.left_out
 
 
 @dataclass(slots=True)
 class Run:
-    """A run folder and the config that it is brought up to date with."""
+    """A run folder and the config that it is brought up to date with.
+
+    `left_out`: the stages that may not start, and why; the others go on as if they were off.
+    """
 
     config: RunConfig
     until: str | None = None
     begin: str | None = None
     observer: Observer = field(default_factory=Observer)
     round: int = 1
+    left_out: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         for name in (self.until, self.begin):
@@ -90,8 +104,16 @@ class Run:
         steps: list[Step] = []
         ready: dict[str, Completion] = {}
         again = False
+        self.left_out = {}
         for stage in self.stages():
             again = again or stage.name == self.begin
+            self._leave_out(stage, ready)
+            if stage.name in self.left_out:
+                why = self.left_out[stage.name]
+                steps.append(Step(stage, None, None, why, left_out=True))
+                continue
+            if self._lacks_policies(stage):
+                break
             missing = [need for need in self._needs(stage) if need not in ready]
             if missing:
                 steps.append(Step(stage, None, None, f"after {missing[-1]}"))
@@ -104,24 +126,55 @@ class Run:
         return steps
 
     def execute(self) -> dict[str, Completion]:
-        """Brings the run up to date; returns what each stage completed. Only one process may do so
-        at a time.
+        """Brings the run up to date; returns what each stage completed, without those that are
+        `left_out`. Only one process may do so at a time.
+
+        Raises UnfitRewardError where nothing is left to compare without them.
         """
         _limit_threads(self.config.threads)
         with owned(self.config.folder):
             ready: dict[str, Completion] = {}
             again = False
+            self.left_out = {}
             for stage in self.stages():
                 again = again or stage.name == self.begin
+                self._leave_out(stage, ready)
+                if stage.name in self.left_out:
+                    self.observer.left_out(stage, self.left_out[stage.name])
+                    continue
+                if self._lacks_policies(stage):
+                    raise UnfitRewardError(" ".join(self.left_out.values()))
                 ready[stage.name] = self._bring_up(stage, ready, again=again)
+                path = StageFolder(self.folder / stage.name).at(ready[stage.name].fingerprint)
+                stage.show(self.config, path)
                 write_summary(
                     self.config.folder,
                     self.folder,
-                    ready,
+                    ready | self._still_in_use(ready),
                     self.config.ledger,
                     simulated=self.config.labelers == "simulated",
+                    left_out=self.left_out,
                 )
             return ready
+
+    def _still_in_use(self, ready: dict[str, Completion]) -> dict[str, Completion]:
+        stages = [one for one in stages_of(self.config) if one.name not in self.left_out]
+        return still_in_use(self.folder, stages, ready)
+
+    def _leave_out(self, stage: Stage, ready: dict[str, Completion]) -> None:
+        """Notes why a stage may not start on what is ready."""
+        made = ready.get("certify")
+        certify = (
+            None if made is None else StageFolder(self.folder / "certify").at(made.fingerprint)
+        )
+        why = refusals(self.config, certify).get(stage.name)
+        if why is not None:
+            self.left_out[stage.name] = why
+
+    def _lacks_policies(self, stage: Stage) -> bool:
+        """Whether a stage compares policies, and every way to train one is left out."""
+        trained = {one.name for one in stages_of(self.config)} & set(TRAINED)
+        return set(TRAINED) <= set(stage.needs) and trained <= self.left_out.keys()
 
     def _bring_up(self, stage: Stage, ready: dict[str, Completion], *, again: bool) -> Completion:
         folder = StageFolder(self.folder / stage.name)
@@ -180,18 +233,18 @@ class Run:
         )
         log = MetricsLog(path, mirror)
         started = time.monotonic()
+        work = Work(
+            self.config,
+            path,
+            inputs,
+            log.append,
+            lambda now, total: self.observer.progressed(stage, now, total),
+            mirror.table,
+            mirror.alert,
+        )
         try:
-            result = stage.run(
-                Work(
-                    self.config,
-                    path,
-                    inputs,
-                    log.append,
-                    lambda now, total: self.observer.progressed(stage, now, total),
-                    mirror.table,
-                    mirror.alert,
-                )
-            )
+            note_opening(work, stage.name)
+            result = stage.run(work)
         except BaseException as error:
             log.close()
             if isinstance(error, Exception):
@@ -213,7 +266,7 @@ class Run:
         return done
 
     def _needs(self, stage: Stage) -> list[str]:
-        names = {one.name for one in stages_of(self.config)}
+        names = {one.name for one in stages_of(self.config)} - self.left_out.keys()
         return [need for need in stage.needs if need in names]
 
     def _inputs(self, stage: Stage, ready: dict[str, Completion]) -> dict[str, Path]:
@@ -249,32 +302,10 @@ class Run:
         }
 
     def _why(self, stage: Stage, ready: dict[str, Completion], *, again: bool) -> str:
-        """Why a stage has to run, against the last time it was completed."""
         folder = StageFolder(self.folder / stage.name)
-        current = folder.current()
         if again and folder.completion(self._fingerprint(stage, ready)) is not None:
             return f"asked for by --from {self.begin}"
-        if current is None:
-            begun = any(folder.root.glob("*/config.json"))
-            return "was cut short" if begun else "never ran"
-        last = read_completion(current)
-        if last is not None and last.redacted is not None:
-            return "somebody withdrew what they had said"
-        before, now = read_json(current / "config.json"), self._identity(stage, ready)
-        if before["version"] != now["version"]:
-            return f"the stage's code changed (version {before['version']} to {now['version']})"
-        changed = _changed(before["settings"], now["settings"])
-        if changed:
-            return f"changed: {', '.join(changed)}"
-        read = read_json(current / "inputs.json")
-        others = [
-            need
-            for need, digest in now["inputs"].items()
-            if read["stages"].get(need, {}).get("sha256") != digest
-        ]
-        if others:
-            return f"new input from {', '.join(others)}"
-        return "what it reads from outside changed"
+        return why_again(folder, self._identity(stage, ready))
 
 
 def _limit_threads(count: int | None) -> None:
@@ -285,20 +316,6 @@ def _limit_threads(count: int | None) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(count)
-
-
-def _changed(before: Json, now: Json, at: str = "") -> list[str]:
-    found: list[str] = []
-    for key in sorted(before.keys() | now.keys()):
-        old, new = before.get(key), now.get(key)
-        if old == new:
-            continue
-        place = f"{at}{key}"
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _changed(old, new, f"{place}.")
-        else:
-            found.append(place)
-    return found
 
 
 def _mirror_result(

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pipelines import imported
 from pipelines.config import RunConfig
@@ -37,11 +38,26 @@ def read_prompts(config: RunConfig) -> tuple[list[Prompt], dict[str, int]]:
     if path.suffix in {".json", ".jsonl", ".gz"} or path.exists():
         if not path.is_file():
             raise ValueError(f"prompts.source: no file at {path}")
-        rows: Iterable[Json] = read_json(path) if path.suffix == ".json" else read_jsonl(path)
+        rows: Iterable[Any] = _rows_of(path) if path.suffix == ".json" else read_jsonl(path)
     else:
         rows = _from_hub(source, config.prompts.hub_split)
     prompts, dropped = _parse(rows, source)
     return _at_most(count, prompts, seed), dropped
+
+
+def _rows_of(path: Path) -> list[Any]:
+    """The rows of a JSON file: a list, or an object that holds nothing but one.
+
+    Raises ValueError for anything else.
+    """
+    value = read_json(path)
+    if isinstance(value, dict) and len(value) == 1:
+        (value,) = value.values()
+    if not isinstance(value, list):
+        raise ValueError(
+            f"prompts.source: {path} must hold a list of prompts, or an object with one list in it"
+        )
+    return value
 
 
 def _at_most(count: int | None, prompts: list[Prompt], seed: int) -> list[Prompt]:
@@ -50,12 +66,12 @@ def _at_most(count: int | None, prompts: list[Prompt], seed: int) -> list[Prompt
     return random.Random(seed_from("prompts", seed)).sample(prompts, count)
 
 
-def _parse(rows: Iterable[Json], source: str) -> tuple[list[Prompt], dict[str, int]]:
+def _parse(rows: Iterable[Any], source: str) -> tuple[list[Prompt], dict[str, int]]:
     found: list[Prompt] = []
     dropped: Counter[str] = Counter()
     for row in rows:
         try:
-            found.append(parse_row(row))
+            found.append(parse_row({"prompt": row} if isinstance(row, str) else row))
         except ValueError as error:
             dropped[str(error)] += 1
     if sum(dropped.values()) >= max(1, len(found)):
@@ -68,6 +84,8 @@ def parse_row(row: Json) -> Prompt:
     """A prompt, with a demonstration where the row has one; ValueError with the reason where it
     has no prompt.
     """
+    if not isinstance(row, dict):
+        raise ValueError("neither a text nor an object")
     key = next((key for key in PROMPT_KEYS if row.get(key)), None)
     if key is None and isinstance(row.get("chosen"), list):
         key = "chosen"  # a whole conversation: the prompt is what comes before its last turn

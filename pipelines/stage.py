@@ -16,7 +16,7 @@ class WaitingForPeopleError(Exception):
 
 
 class UnfitRewardError(Exception):
-    """The reward model is not certified to be fit for RL, and nobody said to go on all the same."""
+    """The reward model is not certified to be fit for RL, and nobody said to start all the same."""
 
 
 class Table(Protocol):
@@ -59,7 +59,8 @@ class Stage:
     `settings` gives the part of the config that changes its outcome, `outside` the state of
     whatever it reads beyond the run folder (files, the store); both go into the fingerprint with
     `version`, which is raised when the code changes what comes out. `run` returns the figures of
-    the stage: the same for the same fingerprint.
+    the stage: the same for the same fingerprint. `show` puts what is complete in its folder where
+    people look for it, each time the stage is brought up to date.
     """
 
     name: str
@@ -71,3 +72,4 @@ class Stage:
     outside: Callable[[RunConfig, dict[str, Path]], Json] = lambda *_: {}
     enabled: Callable[[RunConfig], bool] = lambda _: True
     kind: str = "dataset"
+    show: Callable[[RunConfig, Path], None] = lambda *_: None

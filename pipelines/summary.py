@@ -2,17 +2,18 @@
 completed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipelines.stage import Stage
 from rlhf.data.identity import Json
-from rlhf.data.jsonl import write_json
+from rlhf.data.jsonl import read_json, write_json
 from rlhf.evaluation.gate import verdict_on
 from rlhf.evaluation.openings import read_openings
 from rlhf.tracking.costs import costs_of, win_rate_of
 from rlhf.tracking.energy import LedgerSettings
 from rlhf.tracking.ledger import read_ledger
-from rlhf.tracking.run_folder import Completion
+from rlhf.tracking.run_folder import Completion, StageFolder
 
 
 def write_summary(
@@ -22,11 +23,16 @@ def write_summary(
     ledger: LedgerSettings | None = None,
     *,
     simulated: bool = False,
+    left_out: Mapping[str, str] | None = None,
 ) -> Path:
-    """Writes the summary of the stages that are complete so far, and what the run has cost."""
+    """Writes the summary of the stages that are complete so far, and what the run has cost;
+    `left_out` says which stages may not start, and why.
+    """
     path = run_folder / "summary.json"
     told = summarise(done, openings=read_openings(run_folder), simulated=simulated)
     found = {"run": run_folder.name, "round": round_folder.name, **told}
+    if left_out:
+        found["left_out"] = dict(left_out)
     faults: list[str] = []
     spent = read_ledger(run_folder, faults, ledger)
     rate = win_rate_of({name: one.result for name, one in done.items()})
@@ -35,6 +41,26 @@ def write_summary(
         found["ledger"] = {**costs.to_json(), "faults": faults}
     write_json(path, found)
     return path
+
+
+def still_in_use(
+    round_folder: Path, stages: Sequence[Stage], done: Mapping[str, Completion]
+) -> dict[str, Completion]:
+    """What later stages completed before, where it was made from what is `done` now: a call that
+    goes only so far takes nothing out of the summary that still holds.
+    """
+    found: dict[str, Completion] = {}
+    for stage in stages:
+        folder = StageFolder(round_folder / stage.name)
+        current = folder.current()
+        made = None if current is None else folder.completion(current.name)
+        if stage.name in done or current is None or made is None:
+            continue
+        known = {**done, **found}
+        read = read_json(current / "inputs.json")["stages"]
+        if all(need in known and known[need].digest == one["sha256"] for need, one in read.items()):
+            found[stage.name] = made
+    return found
 
 
 def summarise(

@@ -11,6 +11,7 @@ from pipelines.artifacts import model_of
 from pipelines.commands.status import run_folder
 from rlhf.data.identity import seed_from
 from rlhf.data.jsonl import read_json, read_jsonl
+from rlhf.data.privacy import scrub
 from rlhf.data.records import Message
 from rlhf.tracking.run_folder import StageFolder
 
@@ -118,12 +119,14 @@ def _round(found: Path) -> Path:
 
 
 def _examples(found: Path) -> list[str]:
-    """Three prompts of the test split, to show what the policy knows about."""
+    """Three prompts of the test split, to show what the policy knows about; without personal
+    data.
+    """
     folder = StageFolder(_round(found) / "prompts").current()
     if folder is None:
         return []
     rows = (row for row in read_jsonl(folder / "prompts.jsonl") if row["split"] == "test")
-    return [row["messages"][-1]["content"] for row, _ in zip(rows, range(3), strict=False)]
+    return [scrub(row["messages"][-1]["content"]) for row, _ in zip(rows, range(3), strict=False)]
 
 
 def _ask() -> str:

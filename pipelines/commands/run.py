@@ -39,8 +39,12 @@ def run_command(
         _show_why_not(console, config)
         raise
     summary = read_json(config.folder / "summary.json")
+    if "evaluate" not in done:  # what an earlier call compared is not what this one is about
+        summary = {}
     words = shlex.join([str(path), *overrides])
     _show_end(console, words, config, summary, reported="report" in done)
+    if run.left_out:
+        raise UnfitRewardError(" ".join(run.left_out.values()))
     return VERDICTS[summary["verdict"]] if "verdict" in summary else ExitCode.DONE
 
 
@@ -66,7 +70,7 @@ def _checked_plan(run: Run) -> list[Step]:
 
 
 def _show_why_not(console: Console, config: RunConfig) -> None:
-    """A run that stops before PPO has its certificate to show, and no report stage yet."""
+    """A run that stops before any policy has its certificate to show, and no report stage yet."""
     from rlhf.reporting.report import write_report
 
     console.print(f"The evidence: {write_report(config.folder, config.folder / 'report.html')}")
@@ -76,6 +80,9 @@ def _show_plan(console: Console, config: RunConfig, steps: list[Step]) -> None:
     console.print(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), markup=False)
     took = forecast(config.folder, steps, config.ledger)
     for step in steps:
+        if step.left_out:
+            console.print(f"  leave {step.stage.name:12} {step.why}", markup=False)
+            continue
         if not step.runs:
             console.print(f"  keep  {step.stage.name:12} {step.fingerprint}")
             continue

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from pipelines.console import headline, make_console
 from pipelines.graph import STAGES
+from rlhf.data.jsonl import read_json
 from rlhf.tracking.run_folder import MARKER, StageFolder, owned, read_completion
 
 
@@ -27,12 +28,17 @@ def status_command(folder: Path) -> None:
     """Prints a line per stage."""
     found = run_folder(folder)
     console = make_console()
+    summary = read_json(found / "summary.json") if (found / "summary.json").exists() else {}
     for round_folder in sorted(found.glob("round-*")):
+        left_out = summary.get("left_out", {}) if summary.get("round") == round_folder.name else {}
         table = Table(title=f"{found}, {round_folder.name}", title_justify="left")
         for column in ("stage", "state", "finished", "seconds", "MB", "says"):
             table.add_column(column, justify="right" if column in {"seconds", "MB"} else "left")
         for stage in STAGES:
-            table.add_row(stage.name, *_state(StageFolder(round_folder / stage.name), stage.name))
+            state = _state(StageFolder(round_folder / stage.name), stage.name)
+            if stage.name in left_out:
+                state = ("left out", "", "", "", left_out[stage.name])
+            table.add_row(stage.name, *state)
         console.print(table)
 
 

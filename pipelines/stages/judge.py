@@ -41,10 +41,12 @@ def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes `judgements.jsonl`, a snapshot; returns each policy's win rate, also at equal length,
-    and what may be said though somebody looked after every judgement.
+    """Writes `judgements.jsonl`, a snapshot; returns each policy's win rate, also at equal length
+    and as one of so many, what may be said though somebody looked after every judgement, and which
+    two policies can be told apart.
     """
-    from rlhf.evaluation.people import ByPeople, looks, may_stop, preferred
+    from rlhf.evaluation.people import ByPeople, differences, looks, may_stop, preferred, same
+    from rlhf.evaluation.several import corrected, sign_test
     from rlhf.evaluation.winrate import verdict
 
     with Store(work.config.store) as store:
@@ -64,7 +66,7 @@ def run(work: Work) -> Json:
             "(evaluate.people_judgements sets how many.)"
         )
     write_jsonl(work.folder / "judgements.jsonl", (one.to_json() for one in judgements))
-    found = {name: preferred(judgements, rows) for name, rows in contests.items()}
+    found = {name: preferred(people, rows) for name, rows in contests.items()}
     unseen = [name for name, won in found.items() if won is None]
     if unseen:
         raise WaitingForPeopleError(
@@ -72,20 +74,25 @@ def run(work: Work) -> Json:
             "CONFIG --mode evaluate`, then give the same command again."
         )
     longer = _longer(work.inputs["evaluate"])
+    known = {name: won for name, won in found.items() if won is not None}
+    together = corrected(known)
     policies = {
         name: {
             **won.to_json(),
+            "same": sum(map(same, contests[name])),
+            "p_value": sign_test(won),
+            "p_holm": together[name],
             "length_controlled": _at_equal_length(people, contests[name], longer[name]),
             "sequential": sequential[name].to_json(),
         }
-        for name, won in found.items()
-        if won is not None
+        for name, won in known.items()
     }
     best = max(policies, key=lambda name: policies[name]["low"])
     return {
         "judgements": len(judgements),
         "labelers": len({one.labeler_id for one in judgements}),
         "policies": policies,
+        "differences": differences(people, contests, seed=work.config.seed),
         "best": best,
         "stopped_early": stopped,
         "verdict": verdict(policies[best]["low"], policies[best]["high"]),
@@ -108,12 +115,15 @@ def _longer(evaluated: Path) -> dict[str, list[int]]:
 
 def _at_equal_length(
     people: "ByPeople", contests: Sequence[Contest], longer: Sequence[int]
-) -> Json:
+) -> Json | None:
+    """None where no answers differ."""
     from rlhf.evaluation.length_control import length_controlled
     from rlhf.evaluation.winrate import outcome
 
-    means = zip(people.means(contests), longer, strict=True)
+    means = zip(people.judged(contests), longer, strict=True)
     judged = [(mean, apart) for mean, apart in means if mean is not None]
+    if not judged:
+        return None
     # A contest counts as it does in the win rate: won, tied or lost.
     shares = [outcome(mean, 0.5) for mean, _ in judged]
     return length_controlled(shares, [apart for _, apart in judged]).to_json()
@@ -123,7 +133,7 @@ STAGE = Stage(
     "judge",
     "Ask people",
     ("evaluate",),
-    2,
+    3,
     settings,
     run,
     outside=outside,

@@ -2,13 +2,15 @@
 snapshot.
 """
 
+from collections.abc import Set
 from dataclasses import asdict
 from pathlib import Path
 
 from pipelines import imported
-from pipelines.artifacts import read_responses_of
-from pipelines.campaigns import campaign_name, open_campaign
+from pipelines.artifacts import read_prompts_of, read_responses_of
+from pipelines.campaigns import campaign_name, open_campaign, store_is_there
 from pipelines.config import RunConfig
+from pipelines.fitness import held_out_asked
 from pipelines.gold import preference_of
 from pipelines.stage import Stage, WaitingForPeopleError, Work
 from rlhf.data.identity import Json
@@ -37,7 +39,7 @@ def outside(config: RunConfig, inputs: dict[str, Path]) -> Json:
     """People's rankings as they stand: one more is another snapshot."""
     if config.labelers == "imported":
         return imported.state(config)
-    if config.labelers != "people" or "sample" not in inputs or not Path(config.store).exists():
+    if config.labelers != "people" or "sample" not in inputs or not store_is_there(config.store):
         return {}
     with Store(config.store) as store:
         name = campaign_name(config, inputs["sample"])
@@ -52,7 +54,7 @@ def run(work: Work) -> Json:
     with Store(work.config.store) as store:
         campaign = open_campaign(store, work.config, work.inputs["prompts"], work.inputs["sample"])
         if work.config.labelers == "people":
-            _wait_for_people(work.config, store.progress(campaign).done)
+            _wait_for_people(work, store.progress(campaign).done, store.rankings(campaign))
         else:
             _let_the_crew_work(work, store, campaign.name)
         rankings = store.rankings(campaign)
@@ -84,13 +86,36 @@ def figures(rankings: list[Ranking]) -> Json:
     }
 
 
-def _wait_for_people(config: RunConfig, done: int) -> None:
-    needed = config.label.min_rankings
+def _wait_for_people(work: Work, done: int, rankings: list[Ranking]) -> None:
+    needed = work.config.label.min_rankings
     if done < needed:
         raise WaitingForPeopleError(
             f"{done} of {needed} rankings are there. Rank with `rlhf label CONFIG`, then give the "
-            "same command again; it goes on from here. (label.min_rankings sets how many.)"
+            "same command again; it goes on from here. (label.min_rankings sets how many."
+            f"{_what_rl_asks(work, {one.prompt_id for one in rankings})})"
         )
+
+
+def _what_rl_asks(work: Work, ranked: Set[str]) -> str:
+    """How many of the test prompts have to be ranked before RL, how many are, and how many there
+    are to rank; "" where nobody asks.
+    """
+    asked = held_out_asked(work.config)
+    if asked is None:
+        return ""
+    answered = read_responses_of(work.inputs["sample"])
+    held_out = {
+        one.id
+        for one in read_prompts_of(work.inputs["prompts"])
+        if one.split == "test" and one.id in answered
+    }
+    said = (
+        f" For RL the certificate asks for rankings of {asked} test prompts: "
+        f"{len(held_out & ranked)} of {len(held_out)} are there."
+    )
+    if len(held_out) < asked:
+        said += " There are more with a larger sample.num_prompts or prompts.shares.test."
+    return said
 
 
 def _let_the_crew_work(work: Work, store: Store, name: str) -> None:

@@ -1,5 +1,7 @@
 """The report: reads the run folder and nothing else, writes one page."""
 
+from pathlib import Path
+
 from pipelines.config import RunConfig
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
@@ -10,24 +12,26 @@ def settings(config: RunConfig) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes `report.html`, also to the top of the run folder; gives back the verdict at its head,
-    where the run has an evaluation.
-    """
+    """Writes `report.html`; gives back the verdict at its head, where the run has an evaluation."""
     from rlhf.reporting.reading import read_run
-    from rlhf.reporting.report import write_report
+    from rlhf.reporting.report import write_page
     from rlhf.reporting.verdict import gated
 
-    page = write_report(work.config.folder, work.folder / "report.html")
-    top = work.config.folder / "report.html"
-    temporary = top.with_name(".report.html")
-    temporary.write_bytes(page.read_bytes())
-    temporary.replace(top)
-    written = {"bytes": page.stat().st_size}
     record = read_run(work.config.folder)
+    page = write_page(record, work.folder / "report.html")
+    written = {"bytes": page.stat().st_size}
     if "evaluate" not in record.stages:
         return written
     said = gated(record)
     return written | {"verdict": said.decision, "headline": said.headline}
+
+
+def show(config: RunConfig, folder: Path) -> None:
+    """Copies the page to the top of the run folder: that of this config, whichever was shown."""
+    top = config.folder / "report.html"
+    temporary = top.with_name(".report.html")
+    temporary.write_bytes((folder / "report.html").read_bytes())
+    temporary.replace(top)
 
 
 STAGE = Stage(
@@ -54,4 +58,5 @@ STAGE = Stage(
     settings,
     run,
     kind="report",
+    show=show,
 )

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from rlhf.data.identity import Json
 from rlhf.evaluation.judges import Judged, share
 from rlhf.evaluation.length_control import length_controlled
-from rlhf.evaluation.paired import difference
+from rlhf.evaluation.paired import each_two
 from rlhf.evaluation.several import corrected, sign_test
 from rlhf.evaluation.winrate import WinRate, win_rate
 
@@ -103,17 +102,11 @@ def differences(contestants: Sequence[Contestant], *, seed: int = 0) -> list[Jso
     """Each two policies: by how much the first wins more often against SFT than the second, on the
     prompts where both were judged.
     """
-    found = []
-    for first, second in combinations(contestants, 2):
-        both = [
-            (share(ours), share(theirs))
-            for ours, theirs in zip(first.judged, second.judged, strict=True)
-            if ours is not None and theirs is not None
-        ]
-        if both:
-            apart = difference([ours for ours, _ in both], [their for _, their in both], seed=seed)
-            found.append({"first": first.name, "second": second.name, **_rounded(apart.to_json())})
-    return found
+    shares = {
+        one.name: {n: share(judged) for n, judged in enumerate(one.judged) if judged is not None}
+        for one in contestants
+    }
+    return [_rounded(row) for row in each_two(shares, seed=seed)]
 
 
 def _rounded(row: Json) -> Json:

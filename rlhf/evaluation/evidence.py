@@ -58,7 +58,9 @@ class Subject:
 
     @property
     def comparisons(self) -> int:
-        """Prompts on which it was compared with SFT by who has the last word."""
+        """Prompts on which it was compared with SFT by who has the last word: with people, those
+        that somebody judged.
+        """
         if self.people:
             return int(self.people["wins"] + self.people["ties"] + self.people["losses"])
         return int(self.evaluated["prompts"] - self.row.get("unusable", 0))
@@ -103,7 +105,9 @@ def facts_of(subject: Subject) -> dict[str, Fact | None]:
     facts["independent_judge"] = Fact.of(float(bool(subject.people) or not dependent))
     if not subject.people:
         facts["unusable"] = Fact.of(row.get("unusable", 0) / found["prompts"])
-        facts["several"] = None if row.get("p_holm") is None else Fact.of(row["p_holm"])
+    if not subject.stopped_early:  # that interval allows for several already
+        p_holm = (subject.people or row).get("p_holm")
+        facts["several"] = None if p_holm is None else Fact.of(p_holm)
     facts["win_rate"] = subject.win_rate
     facts["length_controlled"] = _interval((subject.people or row).get("length_controlled"))
     if not subject.people and (dependent or str(found["judge"]).startswith("endpoint")):

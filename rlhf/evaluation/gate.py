@@ -26,8 +26,10 @@ Side = Literal["above", "at_least", "at_most"]
 Outcome = Literal["passed", "open", "failed", "unknown"]
 Unit = Literal["share", "points", "count", "yes"]
 SIDES: tuple[Side, ...] = get_args(Side)
+WORDS = ("title", "why", "remedy")
 UNITS: tuple[Unit, ...] = get_args(Unit)
 MOST_JUDGEMENTS = 100_000
+SUREST = 0.999
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,9 @@ def _rule(row: dict[str, Any]) -> Rule:
             "at required"
         )
     rest = {key: value for key, value in row.items() if key not in {*SIDES, "else"}}
+    wordless = [key for key in WORDS if key in row and not isinstance(row[key], str)]
+    if wordless:
+        raise ValueError(f"the rule {name!r} needs a text at {wordless[0]}, in quotes")
     otherwise = row.get("else", "do not ship")
     if otherwise not in get_args(Decision)[1:]:
         raise ValueError(
@@ -240,7 +245,10 @@ def _closest(checks: Sequence[Check], comparisons: int) -> tuple[int, Check] | N
             continue
         if check.fact is None or check.fact.value <= check.rule.bound:
             return None
-        needed = judgements_needed(check.fact.value, against=check.rule.bound)
+        rate = min(check.fact.value, SUREST)  # who won everything so far may still lose once
+        if not 0 < check.rule.bound < rate:
+            return None
+        needed = judgements_needed(rate, against=check.rule.bound)
         if needed >= MOST_JUDGEMENTS or needed <= comparisons:
             return None
         found.append((needed - comparisons, check))

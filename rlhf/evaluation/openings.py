@@ -1,4 +1,4 @@
-"""The ledger of the test split: whoever compares policies on it leaves a line.
+"""The ledger of the test split: whoever measures something on it leaves a line.
 
 What is chosen while looking at test prompts is fitted to them. Nobody can keep people from looking
 often; the ledger says how often they did.
@@ -7,18 +7,20 @@ often; the ledger says how often they did.
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from rlhf.data.identity import Json, content_id
 from rlhf.data.jsonl import append_jsonl, read_jsonl
 
 LEDGER = "test-openings.jsonl"
+Kind = Literal["evaluation", "reward model", "certificate"]
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """One look at the test prompts: when (UTC), under which pseudonym, for which evaluation
-    (`fingerprint`), of which `policies`, by which `judge`, on how many prompts and which
-    (`prompts_digest`).
+    """One look at the test prompts: when (UTC), under which pseudonym, by which stage
+    (`fingerprint`) for what (`kind`), on how many prompts and which (`prompts_digest`). An
+    evaluation also says which `policies` it compares, by which `judge`.
     """
 
     at: str
@@ -30,6 +32,7 @@ class Opening:
     prompts_digest: str
     policies: tuple[str, ...]
     judge: str
+    kind: Kind = "evaluation"
 
     def to_json(self) -> Json:
         return {**asdict(self), "policies": list(self.policies)}
@@ -49,9 +52,14 @@ def read_openings(run_folder: Path) -> tuple[Json, ...]:
     return tuple(read_jsonl(path)) if path.exists() else ()
 
 
+def evaluations(openings: Sequence[Json]) -> list[Json]:
+    """The lines of those that compared policies; a line without a kind is older than kinds."""
+    return [row for row in openings if row.get("kind", "evaluation") == "evaluation"]
+
+
 def times_opened(openings: Sequence[Json]) -> int:
     """How many different evaluations looked; one that was cut short and went on counts once."""
-    return len({row["fingerprint"] for row in openings})
+    return len({row["fingerprint"] for row in evaluations(openings)})
 
 
 def prompts_digest(prompt_ids: Iterable[str]) -> str:

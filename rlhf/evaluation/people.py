@@ -7,8 +7,9 @@ from statistics import fmean
 from rlhf.data.identity import Json
 from rlhf.data.records import Ranking, Response
 from rlhf.evaluation.judges import Judged, Matchup
+from rlhf.evaluation.paired import each_two
 from rlhf.evaluation.sequential import ALPHA, Sequential, look
-from rlhf.evaluation.winrate import WinRate, win_rate
+from rlhf.evaluation.winrate import WinRate, outcome, win_rate
 
 # (the answer of a policy, the answer of the one it is compared with), to the same prompt
 Contest = tuple[Response, Response]
@@ -45,12 +46,19 @@ class ByPeople:
             for ours, theirs in contests
         ]
 
+    def judged(self, contests: Sequence[Contest]) -> list[float | None]:
+        """The same, without a word on answers that nobody was asked about: None where both say the
+        same.
+        """
+        means = zip(contests, self.means(contests), strict=True)
+        return [None if same(one) else mean for one, mean in means]
+
     def first_votes(self, contests: Sequence[Contest]) -> list[float]:
         """The first vote on each contest that anybody looked at, in the order they were given."""
         found = []
         for ours, theirs in contests:
             votes = sorted(self._votes(ours, theirs), key=lambda vote: vote.submitted_at)
-            if votes and ours.id != theirs.id:
+            if votes and not same((ours, theirs)):
                 found.append((votes[0].submitted_at, _share(votes[0], ours.id, theirs.id)))
         return [share for _, share in sorted(found, key=lambda one: one[0])]
 
@@ -58,16 +66,41 @@ class ByPeople:
         return self.said.get(frozenset((ours.id, theirs.id)), [])
 
 
-def preferred(judgements: Iterable[Ranking], contests: Sequence[Contest]) -> WinRate | None:
-    """How often people preferred the first answer of each contest; None where nobody judged any of
-    those that differ. A contest is won where the mean of its votes is above 1/2.
+def preferred(people: ByPeople, contests: Sequence[Contest]) -> WinRate | None:
+    """How often people preferred the first answer of each contest that they judged; None where
+    nobody judged any of those that differ. A contest is won where the mean of its votes is above
+    1/2.
+
+    Answers that are the same count for nothing: all of them are known, and of those that differ
+    only the ones that somebody judged, so that ties by sameness would draw the rate to one half
+    the more, the fewer were judged. Where no answers differ, nothing is known: one half, 0 to 1.
     """
-    means = ByPeople(judgements).means(contests)
-    asked = [mean for mean, one in zip(means, contests, strict=True) if one[0].id != one[1].id]
-    if asked and all(mean is None for mean in asked):
-        return None
-    shares = [mean for mean in means if mean is not None]
-    return win_rate(shares, [0.5] * len(shares))
+    if all(same(one) for one in contests):
+        return WinRate(0.5, 0.0, 1.0, 0, 0, 0)
+    shares = [mean for mean in people.judged(contests) if mean is not None]
+    return win_rate(shares, [0.5] * len(shares)) if shares else None
+
+
+def differences(
+    people: ByPeople, contests: Mapping[str, Sequence[Contest]], *, seed: int = 0
+) -> list[Json]:
+    """Each two policies: by how much the first is preferred to SFT more often than the second, on
+    the prompts where people judged both; without pairs that have none.
+    """
+    shares = {
+        name: {
+            ours.prompt_id: outcome(mean, 0.5)
+            for (ours, _), mean in zip(rows, people.judged(rows), strict=True)
+            if mean is not None
+        }
+        for name, rows in contests.items()
+    }
+    return each_two(shares, seed=seed)
+
+
+def same(contest: Contest) -> bool:
+    """Whether both answers say the same, so that nobody is asked."""
+    return contest[0].id == contest[1].id
 
 
 def looks(people: ByPeople, contests: Mapping[str, Sequence[Contest]]) -> dict[str, Sequential]:

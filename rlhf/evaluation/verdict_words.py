@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rlhf.data.identity import Json
 from rlhf.data.policies import TRAINED, policy_name
 from rlhf.evaluation.evidence import Subject, is_independent, probed
-from rlhf.evaluation.openings import times_opened
+from rlhf.evaluation.openings import evaluations, times_opened
 from rlhf.evaluation.spelling import count, kl, listed, percent, span
 from rlhf.evaluation.traps import one_answer_wins
 from rlhf.evaluation.winrate import Verdict as Decision
@@ -67,6 +67,8 @@ def _peoples_rate(subject: Subject) -> str:
         f"preferred to SFT in {percent(row['rate'])} ({span(row['low'], row['high'])}) of "
         f"{count(subject.comparisons, 'comparison')}."
     )
+    if row.get("same"):
+        said += f" {count(row['same'], 'answer')} said what SFT's did: nobody was asked about them."
     if subject.stopped_early:
         decided = row["sequential"]["wins"] + row["sequential"]["losses"]
         said += (
@@ -156,8 +158,9 @@ def about(subject: Subject, *, openings: Sequence[Json], simulated: bool) -> Ite
     yield judge(subject.evaluated, simulated=simulated)
     times = times_opened(openings)
     if times > 1:
+        first = evaluations(openings)[0]["at"][:10]
         yield (
-            f"The test split was opened {times} times, first on {openings[0]['at'][:10]}: settings "
+            f"The test split was opened for evaluation {times} times, first on {first}: settings "
             "that were chosen while looking at it make these figures better than they are."
         )
 
@@ -208,8 +211,9 @@ def _others(subject: Subject) -> Iterator[str]:
 
 
 def _apart(subject: Subject) -> Iterator[str]:
-    """Whether it is told apart from each other trained policy, by the automatic judge."""
-    for row in subject.evaluated.get("differences", []):
+    """Whether it is told apart from each other trained policy, by who has the last word."""
+    judged = subject.results["judge"] if subject.people else subject.evaluated
+    for row in judged.get("differences", []):
         pair = (row["first"], row["second"])
         if subject.policy not in pair:
             continue

@@ -84,8 +84,7 @@ def policy_of(run: RunRecord, policy: str | None = None) -> str:
     """
     held = [name for name in (*TRAINED, "sft") if name in run.stages]
     trained = [name for name in held if name != "sft"]
-    judged = run.result("judge") or run.result("evaluate")
-    chosen = policy or judged.get("best") or (trained[0] if len(trained) == 1 else None)
+    chosen = policy or run.best or (trained[0] if len(trained) == 1 else None)
     if chosen in held:
         return str(chosen)
     known = f"it holds {', '.join(held)}" if held else "no policy of it is complete yet"
@@ -184,17 +183,23 @@ def _model_front(run: RunRecord, policy: str, stated: Stated) -> str:
 
     base = hub_name((run.config.get("model") or {}).get("path"))
     source = hub_name(source_of(run))
-    row = (run.result("evaluate").get("policies") or {}).get(policy)
+    row, people = (run.result("evaluate").get("policies") or {}).get(policy), run.people(policy)
     results = None
     if row is not None:
+        judge = "people" if people else run.result("evaluate")["judge"]
+        asked = (
+            people["wins"] + people["ties"] + people["losses"]
+            if people
+            else run.result("evaluate")["prompts"]
+        )
         results = [
             EvalResult(
                 task_type="text-generation",
                 dataset_type=source or "other",
-                dataset_name=f"{run.result('evaluate')['prompts']} held-out prompts of the run",
+                dataset_name=f"{asked} held-out prompts of the run",
                 metric_type="win_rate",
-                metric_name=f"win rate against SFT, judge: {run.result('evaluate')['judge']}",
-                metric_value=row["win_rate"],
+                metric_name=f"win rate against SFT, judge: {judge}",
+                metric_value=people["rate"] if people else row["win_rate"],
             )
         ]
     data = ModelCardData(
@@ -247,7 +252,9 @@ def _facts(run: RunRecord, policy: str, stated: Stated) -> list[tuple[str, str]]
 
 def _distance(run: RunRecord, policy: str) -> str:
     row = (run.result("evaluate").get("policies") or {}).get(policy, {})
-    return f"{row['kl']:.2f} nats of KL on held-out prompts" if "kl" in row else "not measured"
+    if "kl" not in row:
+        return "not measured"
+    return f"{round(row['kl'], 2) + 0.0:.2f} nats of KL on held-out prompts"  # no minus before zero
 
 
 def _reward(run: RunRecord) -> list[str]:
@@ -261,4 +268,8 @@ def _reward(run: RunRecord) -> list[str]:
 
 def _judge(run: RunRecord) -> str:
     name = run.result("evaluate").get("judge")
-    return "the reward model itself, which the training followed" if name == "reward" else str(name)
+    if name == "reward":
+        return "the reward model itself, which the training followed"
+    if not run.independent:
+        return f"the {name}, a reward model from the same rankings, which chose the checkpoints"
+    return str(name)

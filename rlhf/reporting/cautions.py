@@ -11,7 +11,7 @@ from rlhf.data.policies import TRAINED, policy_name
 from rlhf.evaluation.spelling import listed
 from rlhf.evaluation.suspicion import Suspect, suspects
 from rlhf.evaluation.winrate import wilson, win_rate
-from rlhf.reporting.certificate import unfit
+from rlhf.reporting.certificate import FIT, unfit
 from rlhf.reporting.formatting import THIN, count, number, percent, percent_span, signed, with_span
 from rlhf.reporting.length import SIGNS_OF_LENGTH, held_out, length_signs
 from rlhf.reporting.liked import trained_in
@@ -60,11 +60,17 @@ def _length_trap(run: RunRecord) -> Iterator[Caution]:
 
 
 def _dependent_judge(run: RunRecord) -> Iterator[Caution]:
-    if run.result("evaluate").get("judge") == "reward":
+    if not run.independent:
+        judge = run.result("evaluate")["judge"]
+        which = (
+            "reward model that the policies were trained to please"
+            if judge == "reward"
+            else f"{judge}, a reward model from the same rankings that chose the checkpoints"
+        )
         yield Caution(
             "The judge is not independent.",
-            "Win rates come from the reward model that the policies were trained to please; let "
-            "people, or a model that saw none of these rankings, compare the answers.",
+            f"Win rates come from the {which}; let people, or a model that saw none of these "
+            "rankings, compare the answers.",
         )
 
 
@@ -81,6 +87,21 @@ def _unfit_reward(run: RunRecord) -> Iterator[Caution]:
             "The reward model was not certified.",
             "Nobody checked whether it is good enough for PPO; turn on certify.enabled.",
         )
+
+
+def _left_out(run: RunRecord) -> Iterator[Caution]:
+    """RL that the config asks for and the certificate did not let start."""
+    verdict = run.certificate.get("verdict", FIT)
+    if "evaluate" not in run.stages or verdict == FIT:
+        return
+    for name in ("ppo", "rloo"):
+        asked = run.config.get(name, {})
+        if asked.get("enabled") and not asked.get("allow_unfit_reward") and not run.result(name):
+            yield Caution(
+                f"{policy_name(name)} was left out.",
+                f"The certificate of the reward model says: {verdict}. The policies on this page "
+                "are those that were trained without it.",
+            )
 
 
 def _gamed_reward(run: RunRecord) -> Iterator[Caution]:
@@ -149,12 +170,12 @@ def _length(run: RunRecord) -> Iterator[Caution]:
 
 
 def _like_length(run: RunRecord) -> str:
-    """The win rate of the best policy where its answer is about as long as SFT's.
+    """The win rate of the policy that the verdict is on where its answer is about as long as SFT's.
 
     Two answers that say the same are as long as one another for that reason, and count for neither:
     with them, the comparisons of like length would be mostly ties.
     """
-    best = run.result("evaluate")["best"]
+    best = run.best
     pairs = [
         (row["answers"][best], row["answers"]["reference"])
         for row in run.answers
@@ -330,6 +351,7 @@ CHECKS: tuple[Callable[[RunRecord], Iterator[Caution]], ...] = (
     _length_trap,
     _dependent_judge,
     _unfit_reward,
+    _left_out,
     _gamed_reward,
     _suspicious,
     _past_the_peak,

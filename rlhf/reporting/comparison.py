@@ -142,6 +142,13 @@ def _policy_cell(run: RunRecord, name: str) -> Cell:
     )
 
 
+def on_one_scale(runs: Sequence[Named]) -> bool:
+    """Whether what the judge gave answers of one run can be held against what it gave those of
+    another: a language model only ever said which of two it prefers, its run's own SFT being one.
+    """
+    return not str(runs[0][1].result("evaluate")["judge"]).startswith("endpoint:")
+
+
 def against_first(runs: Sequence[Named]) -> list[tuple[str, WinRate]]:
     """The best policy of each other run against the best of the first, prompt by prompt."""
     theirs = _judged(runs[0][1])
@@ -156,7 +163,7 @@ def against_first(runs: Sequence[Named]) -> list[tuple[str, WinRate]]:
 
 def best_of(name: str, run: RunRecord) -> str:
     """ "DPO of quickstart"."""
-    return f"{policy_name(run.result('evaluate')['best'])} of {name}"
+    return f"{policy_name(run.best)} of {name}"
 
 
 def lead(runs: Sequence[Named]) -> str:
@@ -182,7 +189,7 @@ def _row(name: str, won: WinRate) -> Row:
 
 def _judged(run: RunRecord) -> dict[str, float]:
     """Prompt id -> what the judge gives the best policy's answer, where it said anything usable."""
-    best = run.result("evaluate")["best"]
+    best = run.best
     return {
         row["prompt_id"]: row["answers"][best]["gold_reward"]
         for row in run.answers
@@ -290,15 +297,23 @@ def warnings(runs: Sequence[Named]) -> list[str]:
     """What to bear in mind when reading the runs side by side."""
     starts = {run.stages["sft"].done.digest for _, run in runs if "sft" in run.stages}
     said = []
+    met = on_one_scale(runs)
     if len(starts) > 1:
+        instead = ": compare the judged rewards, or the best policies with one another"
         said.append(
-            "The runs have different SFT policies, and each win rate is against the run's own: "
-            "compare the judged rewards, or the best policies with one another."
+            "The runs have different SFT policies, and each win rate is against the run's own"
+            f"{instead if met else ''}."
         )
-    if runs[0][1].result("evaluate")["judge"] == "reward":
+    if not met:
         said.append(
-            "Each run is judged by its own reward model, so that a better figure may be a kinder "
-            "judge."
+            "The judge compared each answer with SFT's of the same run, and never two runs: which "
+            "run's policy is better, it did not say."
+        )
+    judge = runs[0][1].result("evaluate")["judge"]
+    if not all(run.independent for _, run in runs):
+        which = "reward model" if judge == "reward" else str(judge)
+        said.append(
+            f"Each run is judged by its own {which}, so that a better figure may be a kinder judge."
         )
     return said
 
@@ -321,8 +336,8 @@ def _content(runs: Sequence[Named]) -> dict[str, Any]:
         ],
         "warnings": warnings(runs),
         "policies": policy_table(runs),
-        "lead": lead(runs),
-        "against": [_row(name, won) for name, won in against_first(runs)],
+        "lead": lead(runs) if on_one_scale(runs) else "",
+        "against": [_row(*one) for one in against_first(runs)] if on_one_scale(runs) else [],
         "base": best_of(*runs[0]),
         "plots": [plot] if plot else [],
         "differences": differences(runs),

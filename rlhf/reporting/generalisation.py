@@ -57,6 +57,10 @@ def generalisation_of(run: RunRecord) -> Generalisation | None:
     if not opened:
         names = listed([one.model for one in curves])
         sentences = [f"No gap opened beyond its bound, in {names}."]
+    if "rejection" in run.stages:
+        sentences.append(
+            "Rejection SFT is not here: it learns from samples of its own, and none are held out."
+        )
     bounds = bounds_named("generalisation")
     used = list(dict.fromkeys(one.bound for one in curves))
     return Generalisation(

@@ -1,7 +1,9 @@
 """The head of the page at a glance: a few figures, each leading to where it is explained."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rlhf.data.identity import Json
 from rlhf.data.policies import policy_name
 from rlhf.reporting.formatting import count, kl, number, percent, percent_span, with_span
 from rlhf.reporting.length import held_out
@@ -33,13 +35,13 @@ def _of_policies(run: RunRecord) -> list[Figure]:
     found = run.result("evaluate")
     if not found:
         return []
-    best, rows = found["best"], found["policies"]
-    row, name = rows[best], policy_name(best)
+    best, rows = run.best, found["policies"]
+    row, people, name = rows[best], run.people(best), policy_name(best)
+    made = [*_of_people(people, name)]
     span = percent_span(row["win_rate_low"], row["win_rate_high"])
-    made = [
-        Figure(f"{name} beats SFT", percent(row["win_rate"]), f"95 % interval {span}", "policies")
-    ]
-    equal = row.get("length_controlled")
+    beats = f"{name} beats SFT" + (", judged automatically" if people else "")
+    made.append(Figure(beats, percent(row["win_rate"]), f"95 % interval {span}", "policies"))
+    equal = (people or row).get("length_controlled")
     if equal:
         beside = f"95 % interval {percent_span(equal['low'], equal['high'])}"
         made.append(Figure("At equal length", percent(equal["rate"]), beside, "policies"))
@@ -56,6 +58,14 @@ def _of_policies(run: RunRecord) -> list[Figure]:
     if row.get("kl") is not None:
         made.append(Figure("Distance from SFT", f"{kl(row)} nats", "KL an answer", "policies"))
     return made
+
+
+def _of_people(people: Json, name: str) -> Iterator[Figure]:
+    """Their win rate, where they compared: the verdict is theirs."""
+    if people:
+        span = percent_span(people["low"], people["high"])
+        beside = f"95 % interval {span}"
+        yield Figure(f"People prefer {name} to SFT", percent(people["rate"]), beside, "policies")
 
 
 def _of_reward_model(run: RunRecord) -> list[Figure]:
@@ -84,7 +94,7 @@ def _of_labelers(run: RunRecord) -> list[Figure]:
 
 
 def _of_suspects(run: RunRecord, suspicious: list[SuspectRow]) -> list[Figure]:
-    label = policy_name(run.result("evaluate").get("best", ""))
+    label = policy_name(run.best)
     rows = {row.label: row for row in suspicious}
     if label not in rows:
         return []

@@ -19,7 +19,9 @@ TABLE_NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class PolicyRow:
-    """One policy, spelled for the table; `judged` is empty where the reward model is the judge."""
+    """One policy, spelled for the table; `judged` is empty where the reward model is the judge,
+    `people` where people did not compare.
+    """
 
     name: str
     label: str
@@ -33,6 +35,8 @@ class PolicyRow:
     tokens: str
     finished: str
     best: bool
+    people: str = ""
+    people_interval: str = ""
 
 
 def ordered(policies: Json) -> list[str]:
@@ -59,11 +63,20 @@ def policy_rows(run: RunRecord) -> list[PolicyRow]:
             kl(row),
             number(row["mean_tokens"], 0),
             percent(row["finished_share"]),
-            name == found["best"],
+            name == run.best,
+            *_by_people(run, name),
         )
         for name in ordered(policies)
         for row in (policies[name],)
     ]
+
+
+def _by_people(run: RunRecord, name: str) -> tuple[str, str]:
+    """How often people preferred it to SFT, and the interval; a dash for what they did not see."""
+    row = run.people(name)
+    if row:
+        return percent(row["rate"]), percent_range(row["low"], row["high"])
+    return (ABSENT, "") if run.result("judge") else ("", "")
 
 
 def _controlled(row: Json) -> tuple[str, str]:

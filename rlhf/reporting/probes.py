@@ -8,11 +8,13 @@ from functools import cache
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json
 from rlhf.data.policies import policy_name
+from rlhf.data.privacy import scrub
 from rlhf.evaluation.probes.bounds import Bound, Unit, bounds_of, spelled
 from rlhf.evaluation.spelling import listed
 from rlhf.reporting.formatting import ABSENT, MINUS, THIN, count, percent, percent_range
 from rlhf.reporting.judges import judged_by_labeler
 from rlhf.reporting.reading import RunRecord
+from rlhf.reporting.samples import Clean
 
 DETAILS = "probes.json"
 OVERLAPS = "contamination.json"
@@ -79,8 +81,10 @@ class Probes:
     overlaps: tuple[str, ...]
 
 
-def probes_of(run: RunRecord) -> Probes | None:
-    """What the probe stage found; None where it is not complete."""
+def probes_of(run: RunRecord, clean: Clean = scrub) -> Probes | None:
+    """What the probe stage found; None where it is not complete. Prompts are shown as `clean` makes
+    them.
+    """
     found = run.result("probe")
     if not found:
         return None
@@ -102,7 +106,7 @@ def probes_of(run: RunRecord) -> Probes | None:
         tuple(_slices(run)),
         tuple(_bias(run)),
         _typeset(found["contamination"]["says"]),
-        tuple(_overlaps(run)),
+        tuple(_overlaps(run, clean)),
     )
 
 
@@ -247,12 +251,12 @@ def _bias(run: RunRecord) -> list[BiasRow]:
     ]
 
 
-def _overlaps(run: RunRecord) -> list[str]:
+def _overlaps(run: RunRecord, clean: Clean) -> list[str]:
     path = run.stages["probe"].folder / OVERLAPS
     rows = read_json(path)["examples"] if path.exists() else []
     return [
-        f"{row['prompt']} ({percent(row['covered'])} of its words are shared"
-        + (f"; nearly: {row['near_duplicate_of']}" if row["near_duplicate_of"] else "")
+        f"{clean(row['prompt'])} ({percent(row['covered'])} of its words are shared"
+        + (f"; nearly: {clean(row['near_duplicate_of'])}" if row["near_duplicate_of"] else "")
         + ")"
         for row in rows
     ]

@@ -12,6 +12,7 @@ from typing import TypeVar
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, read_jsonl
 from rlhf.data.records import Ranking
+from rlhf.evaluation.evidence import is_independent
 from rlhf.tracking.run_folder import METRICS, Completion, StageFolder, read_completion
 
 Row = TypeVar("Row")
@@ -86,6 +87,24 @@ class RunRecord:
     def last(self) -> StageRecord:
         """The stage that was finished last."""
         return max(self.stages.values(), key=lambda stage: stage.done.finished_at)
+
+    @property
+    def best(self) -> str:
+        """The policy that the run's verdict is on: people's best where they compared, else the
+        judge's; "" where there is no evaluation.
+        """
+        judged = self.result("judge") or self.result("evaluate")
+        return str(judged.get("best", ""))
+
+    def people(self, policy: str) -> Json:
+        """What people said of a policy; {} where they did not compare it with SFT."""
+        return dict(self.result("judge").get("policies", {}).get(policy, {}))
+
+    @property
+    def independent(self) -> bool:
+        """Whether the automatic judge is one that no policy was trained or chosen by."""
+        found = self.result("evaluate")
+        return not found or is_independent(found)
 
     @property
     def simulated(self) -> bool:

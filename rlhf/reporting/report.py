@@ -56,7 +56,12 @@ def write_report(run_folder: Path, target: Path, *, personal: bool = False) -> P
     in prompts and answers are replaced by their kind unless `personal`. Raises ValueError where no
     stage is complete.
     """
-    page = render(read_run(run_folder), personal=personal)
+    return write_page(read_run(run_folder), target, personal=personal)
+
+
+def write_page(run: RunRecord, target: Path, *, personal: bool = False) -> Path:
+    """The same of a run that is read already."""
+    page = render(run, personal=personal)
     with AtomicText(target) as file:
         file.write(page)
     return target
@@ -115,7 +120,7 @@ def _content(run: RunRecord, clean: Callable[[str], str]) -> dict[str, Any]:
         "samples": samples,
         "families": sorted({sample.family for sample in samples} - {""}),
         "answering": [(one, policy_name(one)) for one in trained_in(run)],
-        "best": policy_name(run.result("evaluate").get("best", "")),
+        "best": policy_name(run.best),
         "most_liked": most_liked(run, found, clean),
         "rules": list(RULES),
         "suspect_rows": suspicious,
@@ -130,7 +135,7 @@ def _content(run: RunRecord, clean: Callable[[str], str]) -> dict[str, Any]:
         "training_plots": _drawn(ppo_plot(run), dpo_plot(run), sft_loss_plot(run)),
         "generalisation": generalisation_of(run),
         "generalisation_plots": _drawn(generalisation_plot(run)),
-        "probes": probes_of(run),
+        "probes": probes_of(run, clean),
         "labeler_sentences": labeler_sentences(run),
         "labelers": labeler_rows(run.rankings),
         "costs": costs_section(run),

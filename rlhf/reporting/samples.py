@@ -62,7 +62,7 @@ def samples_of(
 
     The difference is the judged reward of the best policy's answer less that of SFT's.
     """
-    best = run.result("evaluate").get("best", "")
+    best = run.best
     rows = [
         row
         for row in run.answers

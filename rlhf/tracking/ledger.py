@@ -133,16 +133,23 @@ def priced(
 
 
 def book_killed(settings: LedgerSettings, run_folder: Path) -> None:
-    """Ends what began and whose process is gone, at the last write in its folder."""
-    for one in open_attempts(read_lines(run_folder / LEDGER, [])):
+    """Ends what began and did not end, at the last write in its folder. Whoever books holds the
+    run, so that nothing else of it is under way, whatever number its process had: after a container
+    is started again this process may well have the same.
+    """
+    for one in _not_ended(read_lines(run_folder / LEDGER, [])):
         append_jsonl(run_folder / LEDGER, asdict(_killed(settings, run_folder, one)))
 
 
 def open_attempts(entries: Sequence[Spent]) -> list[Spent]:
-    """What began, did not end, and is not under way any more."""
+    """What began, did not end, and is not under way any more, to whoever only reads."""
+    return [one for one in _not_ended(entries) if not _alive(one)]
+
+
+def _not_ended(entries: Sequence[Spent]) -> list[Spent]:
     ended = {(one.place, one.started_at) for one in entries if one.outcome != BEGUN}
     begun = [one for one in entries if one.outcome == BEGUN]
-    return [one for one in begun if (one.place, one.started_at) not in ended and not _alive(one)]
+    return [one for one in begun if (one.place, one.started_at) not in ended]
 
 
 def _killed(settings: LedgerSettings, run_folder: Path, begun: Spent) -> Spent:

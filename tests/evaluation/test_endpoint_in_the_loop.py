@@ -10,7 +10,7 @@ import pytest
 from endpoint_by_hand import Reply, served
 
 from rlhf.evaluation.llm_judge import read_kept
-from rlhf.evaluation.openings import read_openings
+from rlhf.evaluation.openings import evaluations, read_openings
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests/pipelines/tiny.yaml"
@@ -54,7 +54,7 @@ def test_an_endpoint_that_fails_half_way_is_asked_for_the_rest_only(tmp_path: Pa
     assert summary["judge"] == "endpoint:judge-1"
     assert summary["verdict"] == "not enough evidence"
     assert "10 comparisons are too few" in summary["verdict_says"][0]
-    assert len(read_openings(tmp_path / "tiny")) == 2
+    assert len(evaluations(read_openings(tmp_path / "tiny"))) == 2
     assert "asked in both orders" in (tmp_path / "tiny/report.html").read_text()
     verdict = rlhf("verdict", tmp_path / "tiny")
     assert verdict.returncode == 4

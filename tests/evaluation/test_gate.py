@@ -207,6 +207,25 @@ def test_people_have_the_last_word_even_where_the_judge_is_the_reward_model() ->
     assert made.checks[0].rule.name == "people"
 
 
+def test_people_too_may_have_liked_one_of_several_policies_by_luck() -> None:
+    asked = deepcopy(PEOPLE)
+    asked["policies"]["ppo"] |= {"p_holm": 0.12, "same": 3}
+    asked["differences"] = [
+        {"first": "dpo", "second": "ppo", "value": -0.1, "low": -0.2, "high": -0.02, "clusters": 40}
+    ]
+    made = verdict_on({**results(), "judge": asked})
+    assert made.decision == "not enough evidence"
+    assert any(one.startswith("Chance of luck, as one of so many") for one in made.sentences)
+    assert "3 answers said what SFT's did: nobody was asked about them." in made.sentences[0]
+    apart = [one for one in made.sentences if "PPO beats SFT more often than DPO" in one]
+    assert apart == ["PPO beats SFT more often than DPO: +10.0 points (+2.0 to +20.0)."]
+    asked["policies"]["ppo"]["p_holm"] = 0.02
+    assert verdict_on({**results(), "judge": asked}).decision == "ship"
+    early = {**asked, "stopped_early": True}
+    early["policies"]["ppo"]["p_holm"] = 0.12  # that interval allows for several already
+    assert verdict_on({**results(), "judge": early}).decision == "ship"
+
+
 def test_a_few_people_are_too_few() -> None:
     asked = deepcopy(PEOPLE)
     asked["policies"]["ppo"] |= {"wins": 10, "ties": 0, "losses": 2}
@@ -227,7 +246,11 @@ def test_people_who_stopped_early_get_the_interval_that_allows_for_it() -> None:
 def test_a_test_split_that_was_opened_often_says_so() -> None:
     ledger = [{"fingerprint": name, "at": "2026-11-24T10:00:00"} for name in "abc"]
     said = verdict_on(results(), openings=ledger).sentences[-1]
-    assert said.startswith("The test split was opened 3 times, first on 2026-11-24: settings")
+    assert said.startswith(
+        "The test split was opened for evaluation 3 times, first on 2026-11-24: settings"
+    )
+    certified = {"fingerprint": "c", "at": "2026-11-20T10:00:00", "kind": "certificate"}
+    assert verdict_on(results(), openings=[certified, *ledger]).sentences[-1] == said
     once = verdict_on(results(), openings=ledger[:1]).sentences
     assert not any("opened" in one for one in once)
 

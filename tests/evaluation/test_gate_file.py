@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from evaluated import results
+from evaluated import dpo, results
 
 from rlhf.evaluation.evidence import FACTS
 from rlhf.evaluation.gate import load_gate, verdict_on
@@ -42,6 +42,8 @@ def test_a_gate_of_ones_own(tmp_path: Path) -> None:
         ("- {name: win_rate, above: 50, unit: percent}", "needs a unit of share, points"),
         ("- {name: win_rate, above: 0.5, required: 'no'}", "true or false at required"),
         ("- {name: win_rate, above: 0.5, else: ship}", "has else: 'ship'; write do not ship"),
+        ("- {name: win_rate, above: 0.5, title: 5}", "needs a text at title, in quotes"),
+        ("- {name: win_rate, above: 0.5, why: [w]}", "needs a text at why, in quotes"),
         ("- {name: win_rate, above: 0.5}", "needs name, title, unit, required, why, remedy"),
     ],
 )
@@ -52,6 +54,24 @@ def test_a_gate_that_makes_no_sense_is_refused(tmp_path: Path, text: str, says: 
         load_gate(path)
     with pytest.raises(ValueError, match="no gate at"):
         load_gate(tmp_path / "other.yaml")
+
+
+@pytest.mark.parametrize("bound", [0.99, 0.9995, 1.0, 0.0])
+def test_a_policy_that_won_everything_before_a_high_bound(tmp_path: Path, bound: float) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text(
+        f"- {{name: win_rate, title: t, unit: share, above: {bound}, required: true, why: w, "
+        "remedy: r}"
+    )
+    found = results(dpo(win_rate=1.0, win_rate_low=0.98, win_rate_high=1.0))
+    made = verdict_on(found, load_gate(path), policy="dpo")
+    if bound in {0.0, 1.0}:
+        assert made.decision == ("ship" if bound == 0 else "do not ship")
+        return
+    assert made.decision == "not enough evidence"
+    assert any("comparisons" in one for one in made.sentences)
+    # As 99.9 %: (1.96 sqrt(0.99 * 0.01) + 0.8416 sqrt(0.999 * 0.001))^2 / 0.009^2 = 606.3
+    assert made.missing == (607 - 200 if bound == 0.99 else None)
 
 
 def test_a_gate_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The ledger of the test split."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from rlhf.evaluation.openings import (
     LEDGER,
     Opening,
+    evaluations,
     prompts_digest,
     read_openings,
     times_opened,
@@ -33,6 +35,15 @@ def test_an_evaluation_that_went_on_counts_once() -> None:
     rows = [opening(name).to_json() for name in ("aaa", "aaa", "bbb", "aaa-2")]
     assert times_opened(rows) == 3
     assert times_opened([]) == 0
+
+
+def test_what_measures_the_reward_model_is_no_evaluation() -> None:
+    looks = [replace(opening("ccc"), kind=kind) for kind in ("reward model", "certificate")]
+    rows = [one.to_json() for one in looks] + [opening("aaa").to_json()]
+    assert [row["kind"] for row in rows] == ["reward model", "certificate", "evaluation"]
+    assert times_opened(rows) == 1
+    old = {key: value for key, value in rows[2].items() if key != "kind"}
+    assert evaluations([*rows, old]) == [rows[2], old]
 
 
 def test_a_damaged_ledger_is_named(tmp_path: Path) -> None:

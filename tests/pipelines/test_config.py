@@ -24,6 +24,7 @@ def test_shipped_configs_load_and_their_trainer_blocks_are_known(path: Path) -> 
     config = load_config(path)
     check_trainer_blocks(config)
     assert {stage.name for stage in stages_of(config)} >= {"prompts", "sft", "reward", "report"}
+    assert {4, 16} <= set(config.evaluate.best_of), "rows that every evaluation has"
 
 
 def test_overrides_are_read_as_yaml_and_checked() -> None:
@@ -323,6 +324,7 @@ def test_settings_of_dpo_that_would_not_be_read_are_refused(
         load_config(path, [f"dpo.{override}" for override in overrides])
 
 
+MINE = ["labelers=people", "prompts.source=mine.jsonl", "model.path=mine"]
 ENDPOINT = ["evaluate.judge=endpoint", "evaluate.endpoint.url=http://127.0.0.1:1/v1"]
 
 
@@ -361,11 +363,25 @@ def test_what_an_endpoint_is_asked_decides_and_how_patiently_does_not() -> None:
         (ENDPOINT, "evaluate.endpoint.model"),
         (["evaluate.judge=monitor"], "monitor needs the one that ppo.monitor trains"),
         (["evaluate.best_of=[1]"], "evaluate.best_of.0"),
+        ([*MINE, "evaluate.judge=preference"], "evaluate.judge: preference does not know these"),
+        ([*MINE, "labelers=simulated"], "simulated labelers do not know these prompts"),
+        ([*MINE, "prompts.source=stories"], "set label.crew.preference to stories"),
     ],
 )
 def test_a_judge_that_cannot_judge_is_refused(overrides: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
         load_config(ROOT / "pipelines/configs/quickstart.yaml", overrides)
+
+
+def test_a_preference_may_judge_what_it_knows() -> None:
+    path = ROOT / "pipelines/configs/quickstart.yaml"
+    asked = "evaluate.judge=preference"
+    assert judge_name(load_config(path, [asked])) == "built-in"
+    own = [*MINE, asked, "label.crew.preference=mine:preference"]
+    assert judge_name(load_config(path, own)) == "mine:preference"
+    assert judge_name(load_config(path, MINE)) == "reward"
+    told = [*MINE, "prompts.source=stories", "label.crew.preference=stories"]
+    assert judge_name(load_config(path, told)) == "stories"
 
 
 def test_the_monitor_may_judge_where_there_is_one() -> None:

@@ -1,11 +1,15 @@
 """Faults become one sentence and an exit code, whoever raised them."""
 
 import errno
+from pathlib import Path
 
 import pytest
 
+from pipelines.config import load_config
 from pipelines.faults import ExitCode, guarded
-from pipelines.sources import parse_row
+from pipelines.sources import parse_row, read_prompts
+from rlhf.data.identity import Json
+from rlhf.data.jsonl import write_json
 
 
 def run(error: Exception, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -47,6 +51,20 @@ def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert said == "No such file or directory: x.csv\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (FileNotFoundError("no weights in the folder"), "no weights in the folder\n"),
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied\n"),
+        (IsADirectoryError(), "IsADirectoryError\n"),
+    ],
+)
+def test_a_missing_file_without_a_name_is_told_by_its_text(
+    error: Exception, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(error, capsys) == (ExitCode.MISTAKE, says)
+
+
 def test_a_surprise_leaves_its_details_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     code, said = run(KeyError("nobody caught this"), capsys)
     assert code == ExitCode.UNEXPECTED
@@ -65,3 +83,28 @@ def test_a_preference_row_without_a_prompt_column_has_one_all_the_same() -> None
     prompt = parse_row(row)
     assert prompt.text == "Why is the sky blue?"
     assert prompt.demonstration == "Air scatters blue most."
+
+
+QUICKSTART = Path(__file__).parents[2] / "pipelines/configs/quickstart.yaml"
+
+
+def prompts_of(folder: Path, held: Json | list[object]) -> tuple[list[str], dict[str, int]]:
+    path = folder / "p.json"
+    write_json(path, held)
+    words = ["labelers=people", f"prompts.source={path}", "model.path=mine", "prompts.count=null"]
+    found, dropped = read_prompts(load_config(QUICKSTART, words))
+    return [one.text for one in found], dropped
+
+
+def test_a_json_file_holds_texts_or_objects_or_one_list_of_them(tmp_path: Path) -> None:
+    assert prompts_of(tmp_path, ["Why?", "How?"]) == (["Why?", "How?"], {})
+    assert prompts_of(tmp_path, {"data": [{"prompt": "Why?"}, "How?"]}) == (["Why?", "How?"], {})
+    told, dropped = prompts_of(tmp_path, ["Why?", 3, {"prompt": "How?"}, ["Who?"], "When?"])
+    assert told == ["Why?", "How?", "When?"]
+    assert dropped == {"neither a text nor an object": 2}
+
+
+@pytest.mark.parametrize("held", [{"a": ["Why?"], "b": 2}, {"data": "Why?"}, {}])
+def test_a_json_file_without_a_list_is_refused_in_one_sentence(tmp_path: Path, held: Json) -> None:
+    with pytest.raises(ValueError, match=r"p\.json must hold a list of prompts"):
+        prompts_of(tmp_path, held)

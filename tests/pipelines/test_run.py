@@ -78,7 +78,10 @@ def test_the_whole_loop_leaves_its_evidence(whole: Path) -> None:
         assert ("kl" in row) + ("kl_bound" in row) == (name != "null"), name
         equal = row["length_controlled"]
         assert equal["low"] <= equal["rate"] <= equal["high"]
-    (opening,) = read_openings(whole)
+    *measured, opening = read_openings(whole)
+    assert [one["kind"] for one in measured] == ["reward model", "certificate"]
+    assert measured[0]["prompts_digest"] == measured[1]["prompts_digest"]
+    assert opening["kind"] == "evaluation"
     assert opening["policies"] == ["sft", "dpo", "ppo"]
     assert opening["prompts"] == 10
     assert summary["policies"]["sft"]["kl"] == 0
@@ -183,7 +186,7 @@ def test_another_config_writes_beside_and_going_back_costs_nothing(whole: Path) 
     assert completed(whole) == before
 
 
-def test_an_unfit_reward_stops_ppo_unless_the_config_says_otherwise(whole: Path) -> None:
+def test_an_unfit_reward_leaves_ppo_out_unless_the_config_says_otherwise(whole: Path) -> None:
     assert rlhf("run", TINY, f"runs_dir={whole.parent}").returncode in {0, 3, 4}
     summary = json.loads((whole / "summary.json").read_text())["reward_model"]
     assert summary["verdict"] == "not yet"
@@ -200,7 +203,17 @@ def test_an_unfit_reward_stops_ppo_unless_the_config_says_otherwise(whole: Path)
     assert "PPO does not start: the reward model is not yet fit for RL (held-out" in refused.stderr
     assert "rank answers to more prompts" in refused.stderr
     assert "ppo.allow_unfit_reward=true" in refused.stderr
-    assert "The reward model is not good enough yet." in (whole / "report.html").read_text()
+    page = (whole / "report.html").read_text()
+    assert "The reward model is not good enough yet." in page
+    assert "PPO was left out." in page
+    assert "Verdict:" in refused.stdout
+    summary = json.loads((whole / "summary.json").read_text())
+    assert summary["best"] == "dpo"
+    assert "ppo" not in summary["policies"]
+    assert "PPO does not start" in summary["left_out"]["ppo"]
+    assert "left out Align with PPO: PPO does not start" in refused.stdout
+    assert "left out" in rlhf("status", whole).stdout
+    assert "  leave ppo          PPO does not start" in rlhf(*words, "--dry-run").stdout
 
 
 def test_the_learning_curve_is_of_nested_parts(whole: Path) -> None:
@@ -286,6 +299,7 @@ def test_a_run_waits_for_people_and_goes_on_with_their_rankings(whole: Path) -> 
     waiting = rlhf(*words)
     assert waiting.returncode == 5
     assert "0 of 5 rankings are there" in waiting.stderr
+    assert "the certificate asks" not in waiting.stderr, "this config lets PPO start without one"
     with Store(whole / "rankings.db") as store:
         (campaign,) = (one for one in store.campaigns() if "/people/" in one.name)
         for number in range(6):

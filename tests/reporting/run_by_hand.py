@@ -37,7 +37,9 @@ NEEDS = {
     "certify": ["sft", "preferences", "reward"],
     "dpo": ["sft", "preferences"],
     "ppo": ["prompts", "sft", "reward", "certify"],
-    "evaluate": ["prompts", "sft", "label", "preferences", "reward", "dpo", "ppo"],
+    "rejection": ["prompts", "sft", "reward"],
+    "judge": ["evaluate"],
+    "evaluate": ["prompts", "sft", "label", "preferences", "reward", "dpo", "ppo", "rejection"],
 }
 
 

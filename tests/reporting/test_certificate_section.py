@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from run_by_hand import EVIDENCE, certificate, plain, results, write_run, write_stage
+from run_by_hand import CONFIG, EVIDENCE, certificate, plain, results, write_run, write_stage
 
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_json
@@ -101,6 +101,21 @@ def test_not_yet_with_the_override_and_the_forecast(tmp_path: Path) -> None:
     said = [one for one in cautions_of(run) if "not certified for RL" in one.headline]
     assert said
     assert "not yet" in said[0].text
+
+
+def test_ppo_that_was_left_out_is_worth_a_caution(tmp_path: Path) -> None:
+    def cautioned(name: str, verdict: str, **ppo: bool) -> list[str]:
+        found = results()
+        del found["ppo"], found["evaluate"]["policies"]["ppo"]
+        made = certificate() | {"verdict": verdict}
+        config = CONFIG | {"ppo": {"enabled": True, "allow_unfit_reward": False, **ppo}}
+        run = read_run(write_run(tmp_path / name, found, certified=made, config=config))
+        return [f"{one.headline} {one.text}" for one in cautions_of(run)]
+
+    (said,) = cautioned("a", "not yet")
+    assert said.startswith("PPO was left out. The certificate of the reward model says: not yet.")
+    assert cautioned("b", "fit for RL") == []
+    assert cautioned("c", "not yet", enabled=False) == []
 
 
 def test_ppo_without_any_certificate_is_worth_a_caution(tmp_path: Path) -> None:

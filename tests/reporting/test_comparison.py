@@ -73,6 +73,30 @@ def test_the_best_policies_meet_prompt_by_prompt(runs: list[Named]) -> None:
     )
 
 
+def test_what_only_compared_with_its_own_sft_is_not_held_against_another_run(
+    tmp_path: Path,
+) -> None:
+    def page(judge: str, **changes: object) -> str:
+        told = {"model": "m", "inconsistent": 1, "comparisons": 100, "unusable": 0}
+        found = {"judge": judge, "judge_told": told, **changes}
+        folders = [
+            a_run(tmp_path / judge / name, [gain] * 10, evaluate=found)
+            for name, gain in (("one", 1.0), ("two", -1.0))
+        ]
+        return write_comparison(folders, tmp_path / f"{judge}.html").read_text(encoding="utf-8")
+
+    asked = page("endpoint:m")
+    assert "never two runs" in asked
+    assert "Against DPO of one" not in asked
+    assert 'class="lead"' not in asked
+    assert "Against DPO of one" in page("built-in")
+    assert "never two runs" not in page("built-in")
+    kinder = "Each run is judged by its own {}, so that a better figure may be a kinder judge."
+    assert kinder.format("monitor") in page("monitor", judge_independent=False)
+    assert kinder.format("reward model") in page("reward")
+    assert "kinder" not in page("built-in")
+
+
 def test_the_reward_models(runs: list[Named]) -> None:
     found = {row.name: [plain(cell.value) for cell in row.cells] for row in reward_table(runs)}
     assert found["accuracy on held-out prompts"] == ["74 %", "74 %"]

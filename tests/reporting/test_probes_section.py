@@ -116,6 +116,27 @@ def test_a_probe_that_fails_is_said_first(tmp_path: Path) -> None:
     assert "Who? (90\u202f% of its words are shared; nearly: Who!)" in html
 
 
+def test_prompts_that_overlap_are_shown_without_personal_data(tmp_path: Path) -> None:
+    run = write_probes(write_run(tmp_path / "small"), found())
+    path = tmp_path / "small/round-1/probe/aaa/contamination.json"
+    near = "Tell ada@example.org that I am late"
+    write_json(
+        path,
+        {
+            "examples": [
+                {
+                    "prompt": "Call +44 20 7946 0958 for me",
+                    "covered": 0.9,
+                    "near_duplicate_of": near,
+                }
+            ]
+        },
+    )
+    page = render(run)
+    assert "Call [phone] for me (90\u202f% of its words are shared; nearly: Tell [email]" in page
+    assert near in render(run, personal=True)
+
+
 def test_what_is_fine_and_what_is_only_not_found_are_told_apart(tmp_path: Path) -> None:
     fine = probes_of(write_probes(write_run(tmp_path / "a"), found()))
     rough = probes_of(write_probes(write_run(tmp_path / "b"), found(sure=False)))
@@ -206,6 +227,16 @@ def test_a_gap_is_dated_by_the_first_look_after_which_it_never_closed(
     # two steps make a fifth: at step 5 their mean is 0.9, at step 6 it is 1.1
     assert "the gap opened at step 6." in made.sentences[0]
     assert made.sentences[0].startswith("PPO scores 1.50 higher on the prompts it trains on")
+
+
+def test_what_has_no_curves_is_said_to_have_none(tmp_path: Path) -> None:
+    stages = {"rejection": {"chosen": 9}, **results()}
+    made = generalisation_of(read_run(write_run(tmp_path / "small", stages)))
+    assert made is not None
+    assert made.sentences[-1].startswith("Rejection SFT is not here: it learns from samples of its")
+    plain = generalisation_of(read_run(write_run(tmp_path / "plain")))
+    assert plain is not None
+    assert not any("Rejection" in one for one in plain.sentences)
 
 
 def test_a_reward_that_leaves_its_monitor_behind_is_found(

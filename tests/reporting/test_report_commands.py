@@ -61,6 +61,8 @@ def test_the_command_writes_what_the_stage_writes(
     nothing: Any = lambda *_: None  # noqa: E731
     report.run(Work(config, made, {}, nothing, nothing, nothing))
     assert (made / "report.html").read_bytes() == by_command
+    (folder / "report.html").unlink()
+    report.show(config, made)
     assert (folder / "report.html").read_bytes() == by_command
 
 

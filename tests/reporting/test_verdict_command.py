@@ -101,7 +101,9 @@ def test_the_report_the_summary_and_the_command_say_the_same(tmp_path: Path) -> 
     page = verdict_of(read_run(run))
     assert page.headline == command["headline"]
     assert [one.replace("\u202f", " ") for one in page.sentences] == command["sentences"]
-    assert command["sentences"][-1].startswith("The test split was opened 3 times, first on 2026-")
+    assert command["sentences"][-1].startswith(
+        "The test split was opened for evaluation 3 times, first"
+    )
     done = {
         name: Completion(name, "0", 1.0, 1, "2026", result)
         for name, result in results().items()

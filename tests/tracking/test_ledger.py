@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import types
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ import pytest
 
 from pipelines.config import RunConfig, load_config
 from pipelines.summary import write_summary
-from rlhf.data.jsonl import read_json
+from rlhf.data.jsonl import append_jsonl, read_json
 from rlhf.tracking import energy
 from rlhf.tracking.costs import costs_of, win_rate_of
 from rlhf.tracking.energy import AssumedWatts, Devices, LedgerSettings, devices, open_meter
@@ -238,3 +239,14 @@ def test_the_config_has_a_section_that_no_fingerprint_reads() -> None:
         load_config(Path("tests/pipelines/tiny.yaml"), ["ledger.country=Germany"])
     assert "ledger" in RunConfig.model_fields
     assert json.loads(json.dumps(config.model_dump(mode="json")))["ledger"]["currency"] == "EUR"
+
+
+def test_what_had_our_number_before_a_restart_was_killed_too(tmp_path: Path) -> None:
+    """In a container the run is process 1 each time: the one that was killed has our number."""
+    killed = Spent(
+        "ppo", "round-1/ppo/aaa", "2026-11-24T10:00:00.000+00:00", "begun", pid=os.getpid()
+    )
+    append_jsonl(tmp_path / LEDGER, asdict(killed))
+    assert read_ledger(tmp_path, []) == [], "who only reads cannot tell"
+    book(tmp_path, "ppo")
+    assert [one.outcome for one in read_ledger(tmp_path, [])] == ["killed", "complete"]
