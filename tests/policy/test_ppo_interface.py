@@ -21,6 +21,7 @@ from transformers import (
 
 from rlhf.data.identity import Json
 from rlhf.models.decoding import Continuation
+from rlhf.models.training import CHECKPOINTING
 from rlhf.policy.ppo import PPOConfig, PPOTrainer
 from rlhf.policy.ppo_batches import prompts_from
 from rlhf.policy.ppo_models import SharedTrunk
@@ -180,6 +181,10 @@ def test_a_setting_changes_what_is_learned(
 def test_the_same_settings_learn_the_same(tmp_path: Path, plain: torch.Tensor) -> None:
     assert torch.equal(trained(tmp_path, stop_token="eos"), plain)
     assert torch.equal(trained(tmp_path, reward_clip=1e6, kl_limit=None), plain)
+
+
+def test_recomputed_activations_learn_the_same(tmp_path: Path, plain: torch.Tensor) -> None:
+    assert torch.allclose(trained(tmp_path, **{CHECKPOINTING: True}), plain, atol=1e-6)
 
 
 def test_another_token_may_end_a_response(tmp_path: Path) -> None:

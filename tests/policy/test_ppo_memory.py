@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import EOS, PAD, parameters, policy, quiet_arguments, reward_model, save, tokenizer
+from tiny_models import (
+    EOS,
+    PAD,
+    gradients,
+    parameters,
+    policy,
+    quiet_arguments,
+    reward_model,
+    save,
+    tokenizer,
+)
 
 from rlhf.data.identity import Json
 from rlhf.models.batching import make_rows, response_logprobs
@@ -125,6 +135,42 @@ def test_the_reference_is_the_base_alone_and_only_two_adapters_learn() -> None:
         assert torch.equal(response_logprobs(joint.base, ROWS), start)
     with torch.no_grad():
         assert not torch.allclose(response_logprobs(joint.policy, ROWS), start, atol=1e-3)
+
+
+@pytest.mark.parametrize("memory", ["separate", "shared", "adapters"])
+def test_recomputed_activations_give_the_same_gradients(memory: str) -> None:
+    """In the layout `adapters` a layer is made again when another adapter is on."""
+    found = []
+    for again in (False, True):
+        actor, judge = pair(dtype=torch.float64)
+        made: Any = {
+            "separate": lambda a=actor, j=judge: PolicyAndValue(a, j),
+            "shared": lambda a=actor: SharedTrunk(a),
+            "adapters": lambda a=actor, j=judge: one_base(a, j, LORA),
+        }[memory]().train()
+        if memory == "adapters":
+            torch.manual_seed(5)
+            for name, weight in made.named_parameters():
+                if "lora_B.policy" in name:
+                    weight.data.normal_(std=0.1)
+        made.gradient_checkpointing_enable()
+        if not again:
+            made.gradient_checkpointing_disable()
+        kept = 0
+
+        def packed(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal kept
+            kept += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(packed, lambda tensor: tensor):
+            read = made.read(ROWS, 1.0)
+        (read.logprobs.sum() + (read.values**2).sum()).backward()
+        found.append((gradients(made), kept))
+    (plain, whole), (anew, few) = found
+    assert plain.abs().max() > 0
+    assert torch.allclose(plain, anew, atol=1e-9)
+    assert few < whole / 2
 
 
 def test_a_reward_model_that_is_no_adapter_is_refused() -> None:
