@@ -170,6 +170,7 @@ class PPOTrainer(QuietTrainer):
             "save_steps": max(1, int(args.save_steps)) * self.updates_per_rollout,
             "logging_steps": max(1, int(args.logging_steps)) * self.updates_per_rollout,
             "logging_first_step": False,
+            "eval_strategy": "no",  # `_evaluation_due` says when
             "remove_unused_columns": False,
             **dict.fromkeys(COMPUTED),
         }

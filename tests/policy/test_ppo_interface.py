@@ -67,7 +67,8 @@ def test_a_script_of_trls_documentation_runs(tmp_path: Path, folders: tuple[str,
         "--learning_rate 3e-3 --num_ppo_epochs 1 --num_mini_batches 1 --stop_token eos "
         "--per_device_train_batch_size 4 --gradient_accumulation_steps 2 --total_episodes 16 "
         "--response_length 6 --local_rollout_forward_batch_size 4 --missing_eos_penalty 1.0 "
-        "--num_sample_generations 1 --report_to none --use_cpu --save_strategy no"
+        "--num_sample_generations 1 --eval_strategy steps --eval_steps 1 --report_to none "
+        "--use_cpu --save_strategy no"
     )
     kinds: Any = [PPOConfig]
     (training_args,) = HfArgumentParser(kinds).parse_args_into_dataclasses(line.split())
@@ -362,6 +363,7 @@ def refused(tmp_path: Path, says: str, **changes: Any) -> None:
         ({"stop_token": "stop"}, "stop_token must be eos or nothing, got 'stop'"),
         ({"stop_token": "eos", "stop_token_id": 3}, "stop_token and stop_token_id are both"),
         ({"ds3_gather_for_generation": False}, "without DeepSpeed"),
+        ({"load_best_model_at_end": True, "save_strategy": "best"}, "give `held_out` a monitor"),
         ({"kl_estimator": "k2"}, "kl_estimator must be k1 or k3, got 'k2'"),
         ({"missing_eos_penalty": -1.0}, "missing_eos_penalty is taken off the score"),
         ({"kl_coef": -0.1}, "kl_coef must not be negative, got -0.1"),

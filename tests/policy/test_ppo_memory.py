@@ -58,6 +58,14 @@ def pair(vocab_size: int = 40, dtype: torch.dtype = torch.float32) -> tuple[Any,
     return actor, judge
 
 
+def layout(memory: str) -> Any:
+    """One of the three, in float64."""
+    actor, judge = pair(dtype=torch.float64)
+    if memory == "separate":
+        return PolicyAndValue(actor, judge)
+    return SharedTrunk(actor) if memory == "shared" else one_base(actor, judge, LORA)
+
+
 def test_logprobs_and_entropies_by_their_definitions() -> None:
     model = policy()
     hidden = model.model(
@@ -142,12 +150,7 @@ def test_recomputed_activations_give_the_same_gradients(memory: str) -> None:
     """In the layout `adapters` a layer is made again when another adapter is on."""
     found = []
     for again in (False, True):
-        actor, judge = pair(dtype=torch.float64)
-        made: Any = {
-            "separate": lambda a=actor, j=judge: PolicyAndValue(a, j),
-            "shared": lambda a=actor: SharedTrunk(a),
-            "adapters": lambda a=actor, j=judge: one_base(a, j, LORA),
-        }[memory]().train()
+        made = layout(memory).train()
         if memory == "adapters":
             torch.manual_seed(5)
             for name, weight in made.named_parameters():
