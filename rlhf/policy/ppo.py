@@ -33,7 +33,7 @@ from rlhf.policy.ppo_batches import RolloutBatches, check_prompts, mini_batch, p
 from rlhf.policy.ppo_config import COMPUTED, PPOConfig
 from rlhf.policy.ppo_loss import ppo_loss, update_numbers
 from rlhf.policy.ppo_models import all_finite, load_trained_state, trained_state
-from rlhf.policy.ppo_setup import frozen_models, models_of, reference_of
+from rlhf.policy.ppo_setup import context_of, frozen_models, models_of, reference_of
 from rlhf.policy.preemption import Preempted, Savings
 from rlhf.policy.processes import Processes
 from rlhf.policy.ptx import PtxRows, ptx_batch, ptx_loss
@@ -119,9 +119,8 @@ class PPOTrainer(QuietTrainer):
             args, processing_class, model, value_model, reward_model, reward_function, peft_config
         )
         self.ref_model = reference_of(models, ref_model)
-        settings = models.policy.config.get_text_config()
-        context = getattr(settings, "max_position_embeddings", None)
-        check_prompts(self.prompts, args.response_length, context, settings.vocab_size)
+        known = models.policy.config.get_text_config().vocab_size
+        check_prompts(self.prompts, args.response_length, context_of(models.policy, args), known)
         self.rollouts = args.rollouts(len(self.prompts))
         self.updates_per_rollout = args.num_ppo_epochs * args.num_mini_batches
         super().__init__(

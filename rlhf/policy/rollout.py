@@ -167,18 +167,21 @@ class Roller:
         seeds = rollout_seeds(prompts, self.seed, number)
         mine = self.processes.part(len(prompts))
         completions = self.complete(models, prompts[mine], seeds[mine])
-        return self.processes.gathered(
-            self.measure(models, prompts[mine], completions), self.pad_token_id
-        )
+        measured = self.measure(models, prompts[mine], completions)
+        if self.backend is not None:  # one verdict for all: else some would stop and others wait
+            self.agreement.over(self.processes, models.policy.device)
+        return self.processes.gathered(measured, self.pad_token_id)
 
     def complete(
         self, models: ActorCritic, prompts: Sequence[PromptIds], seeds: Sequence[int]
     ) -> list[Completion]:
         """One response to each prompt."""
         asked = [prompt.ids for prompt in prompts]
-        with self.clock("generate"), self.autocast():
-            if self.backend is not None:
+        if self.backend is not None:
+            # Not under autocast: weights that it makes for its engine would be rounded.
+            with self.clock("generate"):
                 return self.backend.complete(models.policy, asked, seeds)
+        with self.clock("generate"), self.autocast():
             return sample(
                 models.policy,
                 asked,

@@ -288,7 +288,7 @@ def test_where_pad_is_eos_plain_tools_read_the_saved_members(base: Path, tmp_pat
         dtype="float32",
     )
     members = np.array(Scorer.load(tmp_path / "model", EOS).score_members(*ASKED))
-    rows = make_rows(*ASKED, PAD)
+    rows = make_rows(ASKED[0], ASKED[1], PAD)
     for number in range(2):
         folder = member_folder(tmp_path / "model", number)
         plain = AutoModelForSequenceClassification.from_pretrained(folder).eval()
