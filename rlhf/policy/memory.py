@@ -4,20 +4,25 @@ from typing import Any
 
 from rlhf.policy.ppo_config import PPOConfig
 
+# What allocators say that have no class of their own: the CPU's, and the one of cuBLAS.
+SAID = ("not enough memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
 
 class OutOfMemory(RuntimeError):  # noqa: N818 - the name says what happened
     """The device has too little memory; the message names settings that need less."""
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Also where the CPU's allocator says so, which has no class of its own."""
+    """Also where an allocator says so that has no class of its own."""
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(one in str(error) for one in SAID)
 
 
-def explain_out_of_memory(config: PPOConfig, model: Any, longest: int) -> OutOfMemory:
-    """The three settings that would save most, each with an estimate.
+def explain_out_of_memory(
+    config: PPOConfig, model: Any, longest: int, saved: str = ""
+) -> OutOfMemory:
+    """The three settings that would save most, each with an estimate; and what was `saved`.
 
     Estimates: a trained weight costs itself, its gradient and two Adam moments in float32;
     activations of a row of T tokens about 34 T D bytes a layer at two bytes a number (Korthikanti
@@ -44,7 +49,7 @@ def explain_out_of_memory(config: PPOConfig, model: Any, longest: int) -> OutOfM
         f"{_size(row * (rows - half))} of activations; local_rollout_forward_batch_size {cached} "
         f"-> {smaller} saves about {_size(cache * (1 - smaller / cached))} of cached keys and "
         f"values; memory: adapters (or LoRA) in place of {weights / 1e6:.1f} M trained weights "
-        f"saves about {_size(0.98 * state)} of gradients and optimizer"
+        f"saves about {_size(0.98 * state)} of gradients and optimizer{saved}"
     )
 
 

@@ -265,6 +265,7 @@ def test_adapters_need_lora(tmp_path: Path, folders: tuple[Path, Path]) -> None:
 
 def test_running_out_of_memory_names_three_settings_with_estimates(tmp_path: Path) -> None:
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried"))
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
     config = PPOConfig(**quiet_arguments(tmp_path, per_device_train_batch_size=8))
     said = str(explain_out_of_memory(config, PolicyAndValue(*pair(300)), 20_000))
