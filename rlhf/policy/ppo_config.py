@@ -72,7 +72,7 @@ class PPOConfig(TrainingArguments):
         default=None,
         metadata={
             "help": "Responses that are sampled, and rows that are read, at once in a rollout; by "
-            "default all are sampled together and 16 rows read."
+            "default 256 are sampled together and 16 rows read."
         },
     )
     num_sample_generations: int = field(

@@ -22,6 +22,7 @@ from transformers import (
 from rlhf.data.identity import Json
 from rlhf.models.decoding import Continuation
 from rlhf.models.training import CHECKPOINTING
+from rlhf.policy import rollout
 from rlhf.policy.ppo import PPOConfig, PPOTrainer
 from rlhf.policy.ppo_batches import prompts_from
 from rlhf.policy.ppo_models import SharedTrunk
@@ -224,6 +225,11 @@ def test_the_rollout_is_read_and_sampled_in_batches_of_the_size_asked_for(
         sampled.clear()
         trained(tmp_path, local_rollout_forward_batch_size=size)
         assert sampled == expected
+    monkeypatch.setattr(rollout, "SAMPLED_AT_ONCE", 5)
+    sampled.clear()
+    made = trainer_in(tmp_path, eval_dataset=Dataset.from_dict({"input_ids": ROWS}))
+    assert len(made.generate_completions()) == 11
+    assert sampled == [5, 5, 1]
 
 
 def test_how_often_samples_are_kept(tmp_path: Path) -> None:

@@ -277,3 +277,14 @@ def test_running_out_of_memory_names_three_settings_with_estimates(tmp_path: Pat
         assert name in said
     # 17 numbers of 4 bytes for each of 20,000 tokens, 32 wide, in 2 layers, for 4 rows fewer
     assert f"{17 * 4 * 20_000 * 32 * 2 * 4 / 2**20:.0f} MiB of activations" in said
+    # 8 rows of 53 tokens over 300 words: as they come, and three times in float32
+    assert f"Logits take {8 * 53 * 300 * 16 / 2**20:.0f} MiB at once" in said
+
+
+def test_a_micro_batch_of_a_large_vocabulary_is_read_in_chunks() -> None:
+    """As `hub.yaml` has it, 8 responses of 384 tokens over 152,000: their logits are made again,
+    not kept, and a chunk takes no more than 2 GiB, in bfloat16 and three times in float32.
+    """
+    at_once = tokens.logits_at_once(on_gpu=True)
+    assert 800 < at_once // 152_000 < 8 * 384
+    assert at_once * (2 + 12) < 2 * 2**30

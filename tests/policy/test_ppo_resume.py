@@ -79,7 +79,7 @@ def test_out_of_memory_leaves_the_last_end_of_a_rollout(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return update(*arguments)
 
-    cut._loss = fails  # type: ignore[method-assign]
+    cut._loss = fails  # type: ignore[method-assign, assignment]
     with pytest.raises(OutOfMemory, match="per_device_train_batch_size 4 -> 2") as error:
         train(cut)
     saved = newest_checkpoint(tmp_path / "checkpoints")

@@ -1,9 +1,10 @@
 """How fast a training says it goes, and how much memory it says it held."""
 
+import time
+
 import pytest
 import torch
 
-from rlhf.policy import training_log
 from rlhf.policy.phases import Clock, peak_megabytes
 from rlhf.policy.training_log import Averages, Pace
 
@@ -20,7 +21,7 @@ def test_pace_counts_from_where_a_training_began_or_went_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     times = iter([100.0, 104.0, 106.0])
-    monkeypatch.setattr(training_log.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
     pace = Pace(Clock())
     pace.begin(1000)  # resumed there
     pace.begin(1016)  # the training began once
