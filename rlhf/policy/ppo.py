@@ -409,7 +409,8 @@ class PPOTrainer(QuietTrainer):
 
     def _episode(self) -> int:
         """Episodes of the rollouts that are used up."""
-        return int(self.state.global_step) // self.updates_per_rollout * self.config.rollout_size
+        used = self.state.global_step // self.updates_per_rollout
+        return int(used * self.config.rollout_size)
 
     def log(self, logs: dict[str, float], *arguments: Any, **named: Any) -> None:
         means = self.averages.taken()
