@@ -66,17 +66,15 @@ class Bench:
         cls, work: Work, prompts: tuple[Prompt, ...], judge: Judge, scores: dict[str, Scores]
     ) -> "Bench":
         from rlhf.evaluation.answers import Asked
-        from rlhf.models.conversation import fit_prompt, prompt_ids
+        from rlhf.models.conversation import prompts_within
         from rlhf.models.loading import device, load_policy, load_tokenizer, pad_token_id
         from rlhf.reward.scorer import Scorer
 
         config = work.config
         tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
         room = config.model.max_tokens - config.sample.max_new_tokens
-        asked = tuple(
-            Asked(p.id, tuple(fit_prompt(prompt_ids(tokenizer, p.messages), room)[0]))
-            for p in prompts
-        )
+        fitting, _ = prompts_within(tokenizer, (p.messages for p in prompts), room)
+        asked = tuple(Asked(p.id, ids) for p, ids in zip(prompts, fitting, strict=True))
         sft: PreTrainedModel = load_policy(model_of(work.inputs["sft"]), config.model.dtype)
         sft.to(device())  # type: ignore[arg-type]
         scorers = {

@@ -13,7 +13,7 @@ from rlhf.data.policies import TRAINED
 from rlhf.data.records import SPLITS, Message, Prompt
 from rlhf.evaluation.probes.bench import BASE, Answered, Bench, Ranked, Reply
 from rlhf.models.batching import sequence_logprobs
-from rlhf.models.conversation import decode, fit_prompt, prompt_ids, response_ids
+from rlhf.models.conversation import decode, prompt_within, response_ids
 from rlhf.models.generation import Sampling, sample
 from rlhf.models.loading import device, eos_token_id, load_policy, load_tokenizer, pad_token_id
 from rlhf.models.packing import in_batches
@@ -90,8 +90,8 @@ class RunModels:
         return self.loaded[name]
 
     def _asked(self, prompt: Prompt, room_for: int) -> Ids:
-        ids = prompt_ids(self.tokenizer, prompt.messages)
-        return tuple(fit_prompt(ids, self.work.config.model.max_tokens - room_for)[0])
+        room = self.work.config.model.max_tokens - room_for
+        return tuple(prompt_within(self.tokenizer, prompt.messages, room)[0])
 
     def _pairs(self, prompts: Sequence[Prompt], replies: Sequence[Reply]) -> list[tuple[Ids, Ids]]:
         """Ids of prompt and reply; both fit, the reply cut off on its right and the prompt on its

@@ -76,12 +76,12 @@ class Speaker:
 
     def answer(self, history: list[Message], seed: int) -> str:
         """The policy's next turn."""
-        from rlhf.models.conversation import decode, fit_prompt, prompt_ids
+        from rlhf.models.conversation import decode, prompt_within
         from rlhf.models.generation import sample
         from rlhf.models.loading import eos_token_id, pad_token_id
 
         room = self.max_tokens - self.sampling.max_new_tokens
-        asked, _ = fit_prompt(prompt_ids(self.tokenizer, history), room)
+        asked, _ = prompt_within(self.tokenizer, history, room)
         (said,) = sample(
             self.model,
             [asked],

@@ -42,7 +42,7 @@ def run(work: Work) -> Json:
     config allows that.
     """
     fitness = fitness_for_rl(work, "ppo")
-    from rlhf.models.conversation import fit_prompt, prompt_ids
+    from rlhf.models.conversation import prompts_within
     from rlhf.models.loading import load_tokenizer
     from rlhf.models.training import CHECKPOINTS, trainer_settings
     from rlhf.policy.ppo_config import PPOConfig
@@ -62,8 +62,9 @@ def run(work: Work) -> Json:
     room = model.max_tokens - config.response_length
     tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
     prompts: dict[str, list[PromptIds]] = {}
-    for prompt in read_prompts_of(work.inputs["prompts"]):
-        ids = tuple(fit_prompt(prompt_ids(tokenizer, prompt.messages), room)[0])
+    held = read_prompts_of(work.inputs["prompts"])
+    asked, cut = prompts_within(tokenizer, (one.messages for one in held), room)
+    for prompt, ids in zip(held, asked, strict=True):
         prompts.setdefault(prompt.split or "", []).append(PromptIds(prompt.id, ids))
     last, watch = train_ppo(
         model_of(work.inputs["sft"]),
@@ -83,7 +84,8 @@ def run(work: Work) -> Json:
         ptx=texts_to_mix(work) if config.ptx_coef > 0 else None,
     )
     found = {k: v for k, v in last.items() if k.startswith(("objective/", "val/"))}
-    return {**found, "held_out": watch.best, "alarms": watch.alarms(), **fitness}
+    seen = {"held_out": watch.best, "alarms": watch.alarms()}
+    return {**found, **seen, "prompts_cut": cut, **fitness}
 
 
 def texts_to_mix(work: Work) -> "PtxRows":
@@ -94,7 +96,7 @@ def texts_to_mix(work: Work) -> "PtxRows":
     from rlhf.policy.sft import demonstrations
 
     sft = work.inputs["sft"]
-    found = demonstrations(
+    found, _ = demonstrations(
         load_tokenizer(model_of(sft)),
         read_demonstrated_of(work.inputs["prompts"], sft),
         work.config.model.max_tokens,

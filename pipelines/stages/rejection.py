@@ -63,7 +63,7 @@ def run(work: Work) -> Json:
 
 
 def _choose(work: Work, tokenizer: "PreTrainedTokenizerBase") -> Json:
-    from rlhf.models.conversation import fit_prompt, prompt_ids
+    from rlhf.models.conversation import prompts_within
     from rlhf.models.generation import Sampling
     from rlhf.models.loading import device, load_policy, pad_token_id
     from rlhf.policy.best_of_n import sample_and_choose
@@ -72,11 +72,9 @@ def _choose(work: Work, tokenizer: "PreTrainedTokenizerBase") -> Json:
 
     config, how = work.config, work.config.sample
     room = config.model.max_tokens - how.max_new_tokens
-    prompts = [
-        PromptIds(prompt.id, tuple(fit_prompt(prompt_ids(tokenizer, prompt.messages), room)[0]))
-        for prompt in read_prompts_of(work.inputs["prompts"])
-        if prompt.split == "train"
-    ]
+    held = [one for one in read_prompts_of(work.inputs["prompts"]) if one.split == "train"]
+    asked, cut = prompts_within(tokenizer, (one.messages for one in held), room)
+    prompts = [PromptIds(one.id, ids) for one, ids in zip(held, asked, strict=True)]
     dtype = config.model.dtype
     chosen, figures = sample_and_choose(
         load_policy(model_of(work.inputs["sft"]), dtype).to(device()),  # type: ignore[arg-type]
@@ -95,7 +93,7 @@ def _choose(work: Work, tokenizer: "PreTrainedTokenizerBase") -> Json:
         | {"reward": one.reward}
         for one in chosen
     ]
-    return {"figures": figures, "rows": rows}
+    return {"figures": {**figures, "prompts_cut": cut}, "rows": rows}
 
 
 STAGE = Stage(

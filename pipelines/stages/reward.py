@@ -114,22 +114,21 @@ def _learned_weights(
     weights: Mapping[str, float],
 ) -> tuple[dict[str, float], Json]:
     """What each labeler's rankings weigh by how far they follow the scores of a reward model that
-    believed everybody alike; who is held out stays out. Writes `labelers.json`.
+    believed everybody alike; who is held out stays out. Judged by the validation split alone: the
+    votes of the train split are what made the scores. Writes `labelers.json`.
     """
     from rlhf.reward.accuracy import score_ranked
     from rlhf.reward.labelers import learn_from, weights_of
 
     scores: dict[str, tuple[float]] = {}
     words: dict[str, int] = {}
-    for split in ("train", "validation"):
-        ranked = data[split][0]
-        for one, row in zip(ranked, score_ranked(scorer, ranked), strict=True):
-            scores |= {name: (score,) for name, score in zip(one.response_ids, row, strict=True)}
-            words |= dict(zip(one.response_ids, one.response_words, strict=True))
+    ranked = data["validation"][0]
+    for one, values in zip(ranked, score_ranked(scorer, ranked), strict=True):
+        scores |= {name: (score,) for name, score in zip(one.response_ids, values, strict=True)}
+        words |= dict(zip(one.response_ids, one.response_words, strict=True))
     heard = [
         ranking
-        for split in ("train", "validation")
-        for row in rows[split]
+        for row in rows["validation"]
         for ranking in row.rankings
         if weights[ranking.labeler_id] and scores.keys() >= set(ranking.shown)
     ]

@@ -25,7 +25,7 @@ def run(work: Work) -> Json:
     config allows that.
     """
     fitness = fitness_for_rl(work, "rloo")
-    from rlhf.models.conversation import fit_prompt, prompt_ids
+    from rlhf.models.conversation import prompts_within
     from rlhf.models.loading import load_tokenizer
     from rlhf.models.training import trainer_settings
     from rlhf.policy.rloo import train_rloo
@@ -46,11 +46,9 @@ def run(work: Work) -> Json:
             f"room for a prompt in model.max_tokens ({model.max_tokens})"
         )
     tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
-    prompts = [
-        PromptIds(prompt.id, tuple(fit_prompt(prompt_ids(tokenizer, prompt.messages), room)[0]))
-        for prompt in read_prompts_of(work.inputs["prompts"])
-        if prompt.split == "train"
-    ]
+    held = [one for one in read_prompts_of(work.inputs["prompts"]) if one.split == "train"]
+    asked, cut = prompts_within(tokenizer, (one.messages for one in held), room)
+    prompts = [PromptIds(one.id, ids) for one, ids in zip(held, asked, strict=True)]
     last = train_rloo(
         model_of(work.inputs["sft"]),
         model_of(work.inputs["reward"]),
@@ -63,7 +61,8 @@ def run(work: Work) -> Json:
         progress=work.progress,
     )
     names = ("reward", "reward_std", "kl", "completions/mean_length", "completions/clipped_ratio")
-    return {**{name: last[name] for name in names if name in last}, **fitness}
+    found = {name: last[name] for name in names if name in last}
+    return {**found, "prompts_cut": cut, **fitness}
 
 
 STAGE = Stage(

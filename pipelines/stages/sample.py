@@ -1,5 +1,6 @@
 """Responses to rank: K different ones for each prompt, sampled from the SFT policy."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines import imported
@@ -32,12 +33,16 @@ def run(work: Work) -> Json:
     """
     if work.config.labelers == "imported":
         return _adopt(work)
+    from rlhf.models.conversation import prompts_within
     from rlhf.models.loading import device, load_policy, load_tokenizer
 
     settings = work.config.sample
     tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
     model = load_policy(model_of(work.inputs["sft"]), work.config.model.dtype).to(device())  # type: ignore[arg-type]
     prompts = choose(read_prompts_of(work.inputs["prompts"]), settings.num_prompts)
+    room = work.config.model.max_tokens - settings.max_new_tokens
+    fitting, cut = prompts_within(tokenizer, (one.messages for one in prompts), room)
+    asked = {prompt.id: ids for prompt, ids in zip(prompts, fitting, strict=True)}
     found: dict[str, dict[str, Response]] = {prompt.id: {} for prompt in prompts}
     replaced = 0
     for attempt in range(ATTEMPTS):
@@ -49,7 +54,7 @@ def run(work: Work) -> Json:
         if not wanted:
             break
         replaced += len(wanted) if attempt else 0
-        drawn = _draw(work, model, tokenizer, wanted, attempt)
+        drawn = _draw(work, model, tokenizer, asked, wanted, attempt)
         for response in drawn:
             found[response.prompt_id].setdefault(response.text, response)
     kept = [row for row in found.values() if len(row) >= 2]
@@ -62,6 +67,7 @@ def run(work: Work) -> Json:
         "responses": len(flat),
         "replaced": replaced,
         "prompts_dropped": len(found) - len(kept),
+        "prompts_cut": cut,
         "prompts_short": sum(len(row) < settings.num_responses for row in kept),
         "finished_share": round(sum(one.finished for one in flat) / max(1, len(flat)), 4),
     }
@@ -89,11 +95,16 @@ def choose(prompts: list[Prompt], count: int) -> list[Prompt]:
 
 
 def _draw(
-    work: Work, model: object, tokenizer: object, wanted: list[tuple[Prompt, int]], attempt: int
+    work: Work,
+    model: object,
+    tokenizer: object,
+    asked: Mapping[str, tuple[int, ...]],
+    wanted: list[tuple[Prompt, int]],
+    attempt: int,
 ) -> list[Response]:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from rlhf.models.conversation import decode, fit_prompt, prompt_ids
+    from rlhf.models.conversation import decode
     from rlhf.models.generation import Sampling, sample
 
     assert isinstance(model, PreTrainedModel)
@@ -101,10 +112,9 @@ def _draw(
     assert isinstance(tokenizer.eos_token_id, int)
     assert isinstance(tokenizer.pad_token_id, int)
     settings: SampleConfig = work.config.sample
-    room = work.config.model.max_tokens - settings.max_new_tokens
     completions = sample(
         model,
-        [fit_prompt(prompt_ids(tokenizer, prompt.messages), room)[0] for prompt, _ in wanted],
+        [asked[prompt.id] for prompt, _ in wanted],
         [
             seed_from("sample", work.config.seed, prompt.id, number, attempt)
             for prompt, number in wanted

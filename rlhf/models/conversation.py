@@ -5,7 +5,7 @@ tokens and EOS; a response that was cut off has no EOS. SFT, sampling, reward mo
 all build their ids here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from jinja2 import TemplateError
@@ -131,6 +131,14 @@ def prompt_within(
         if len(ids) <= limit:
             return ids, "messages"
     return fit_prompt(whole, limit)[0], "tokens"
+
+
+def prompts_within(
+    tokenizer: PreTrainedTokenizerBase, conversations: Iterable[Sequence[Message]], limit: int
+) -> tuple[list[tuple[int, ...]], int]:
+    """Ids of prompts that fit in `limit`, as `prompt_within` cuts them, and how many it cut."""
+    found = [prompt_within(tokenizer, messages, limit) for messages in conversations]
+    return [tuple(ids) for ids, _ in found], sum(cut is not None for _, cut in found)
 
 
 def _without_oldest(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:

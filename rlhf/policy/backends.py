@@ -2,12 +2,14 @@
 from the trainer's.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 
 from rlhf.models.generation import Completion
+from rlhf.policy.processes import Processes
 
 
 class Backend(Protocol):
@@ -31,26 +33,43 @@ class Agreement:
     """
 
     def __init__(self) -> None:
-        self.numbers: dict[str, float] = {}
+        self._found: torch.Tensor | None = None  # sum and number of gaps, and the largest
 
     def note(
         self, completions: Sequence[Completion], logprobs: torch.Tensor, mask: torch.Tensor
     ) -> None:
         """Compares with the trainer's `logprobs` (B, T), where `mask` (B, T) is 1 on a response."""
-        self.numbers = {}
+        self._found = None
         if not completions or any(one.logprobs is None for one in completions):
             return
         said = [p for one in completions for p in one.logprobs or ()]
         read = torch.cat([row[kept] for row, kept in zip(logprobs, mask.bool(), strict=True)])
         apart = (read.detach().cpu().double() - torch.tensor(said, dtype=torch.float64)).abs()
-        self.numbers = {
-            "rollout/logprob_gap": float(apart.mean()),
-            "rollout/logprob_gap_max": float(apart.max()),
-        }
+        self._found = torch.stack([apart.sum(), torch.tensor(len(apart)), apart.max()]).double()
+
+    def over(self, processes: Processes, device: torch.device) -> None:
+        """The gaps of all processes as one: each has noted its part of a rollout."""
+        found = torch.zeros(3, dtype=torch.float64) if self._found is None else self._found
+        here = found.to(device)
+        sums, largest = processes.summed(here[:2].clone()), processes.highest(here[2:].clone())
+        self._found = torch.cat([sums, largest]).cpu()
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Mean and largest gap of what was noted last; empty where no engine sampled."""
+        if self._found is None or not self._found[1]:
+            return {}
+        total, count, largest = self._found.tolist()
+        return {"rollout/logprob_gap": total / count, "rollout/logprob_gap_max": largest}
 
     def too_far(self, limit: float) -> str | None:
-        """What is wrong where the mean gap of the last rollout is beyond `limit`."""
+        """What is wrong where the mean gap of the last rollout is beyond `limit`, or no number."""
         gap = self.numbers.get("rollout/logprob_gap", 0.0)
+        if math.isnan(gap):
+            return (
+                "log-probabilities of the engine that samples are not numbers: it was given broken "
+                "weights, or computes in a type that overflows"
+            )
         if gap <= limit:
             return None
         return (

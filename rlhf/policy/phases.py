@@ -35,7 +35,11 @@ def _now() -> float:
 
 
 def peak_megabytes() -> float:
-    """The most memory that was held: of the GPU where there is one, else of the process."""
+    """The most memory that was held: of the GPU since the last call, where there is one; else of
+    the process over its life, which is what the system knows.
+    """
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
+        held = torch.cuda.max_memory_allocated() / 2**20
+        torch.cuda.reset_peak_memory_stats()
+        return held
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

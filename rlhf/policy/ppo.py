@@ -9,8 +9,7 @@ appendix C.
 import functools
 import json
 import logging
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,17 +27,18 @@ from rlhf.policy.backends import Backend
 from rlhf.policy.held_out import HeldOut, Watch, evaluate
 from rlhf.policy.kl import KLController
 from rlhf.policy.memory import explain_out_of_memory, is_out_of_memory
-from rlhf.policy.phases import Clock, peak_megabytes
+from rlhf.policy.phases import Clock
 from rlhf.policy.ppo_batches import RolloutBatches, check_prompts, mini_batch, prompts_from
 from rlhf.policy.ppo_config import COMPUTED, PPOConfig
 from rlhf.policy.ppo_loss import ppo_loss, update_numbers
 from rlhf.policy.ppo_models import all_finite, load_trained_state, trained_state
-from rlhf.policy.ppo_setup import frozen_models, models_of, reference_of
+from rlhf.policy.ppo_setup import context_of, frozen_models, models_of, reference_of
 from rlhf.policy.preemption import Preempted, Savings
 from rlhf.policy.processes import Processes
 from rlhf.policy.ptx import PtxRows, ptx_batch, ptx_loss
 from rlhf.policy.rewards import RewardFunction, Rewards, rewards_of
 from rlhf.policy.rollout import Roller, Rollout, Shaping, rollout_numbers, shape, what_is_wrong
+from rlhf.policy.training_log import Averages, Pace
 
 WEIGHTS = "policy_and_value.pt"
 STATE = "ppo_state.json"
@@ -47,24 +47,6 @@ BEST = "best.pt"
 __all__ = ["PPOConfig", "PPOTrainer"]
 
 log = logging.getLogger(__name__)
-
-
-class Averages:
-    """Means of what was noted since the last report."""
-
-    def __init__(self) -> None:
-        self.noted: dict[str, list[float]] = {}
-
-    def note(self, numbers: Mapping[str, float]) -> None:
-        """Adds one value of each number."""
-        for name, value in numbers.items():
-            self.noted.setdefault(name, []).append(float(value))
-
-    def taken(self) -> dict[str, float]:
-        """The means; the next ones start anew."""
-        found = {name: sum(values) / len(values) for name, values in self.noted.items()}
-        self.noted = {}
-        return found
 
 
 class PPOTrainer(QuietTrainer):
@@ -119,9 +101,8 @@ class PPOTrainer(QuietTrainer):
             args, processing_class, model, value_model, reward_model, reward_function, peft_config
         )
         self.ref_model = reference_of(models, ref_model)
-        settings = models.policy.config.get_text_config()
-        context = getattr(settings, "max_position_embeddings", None)
-        check_prompts(self.prompts, args.response_length, context, settings.vocab_size)
+        known = models.policy.config.get_text_config().vocab_size
+        check_prompts(self.prompts, args.response_length, context_of(models.policy, args), known)
         self.rollouts = args.rollouts(len(self.prompts))
         self.updates_per_rollout = args.num_ppo_epochs * args.num_mini_batches
         super().__init__(
@@ -157,7 +138,8 @@ class PPOTrainer(QuietTrainer):
         self.averages = Averages()
         self._rollout: Rollout | None = None
         self._ended = False
-        self._started = (time.monotonic(), 0)
+        self._between: tuple[float, dict[str, list[float]]] | None = None
+        self.pace = Pace(self.roller.clock)
 
     def _inner(self, args: PPOConfig) -> PPOConfig:
         """What the Trainer is told: it counts optimizer steps, one a mini-batch; micro-batches are
@@ -170,6 +152,7 @@ class PPOTrainer(QuietTrainer):
             "save_steps": max(1, int(args.save_steps)) * self.updates_per_rollout,
             "logging_steps": max(1, int(args.logging_steps)) * self.updates_per_rollout,
             "logging_first_step": False,
+            "eval_strategy": "no",  # `_evaluation_due` says when
             "remove_unused_columns": False,
             **dict.fromkeys(COMPUTED),
         }
@@ -250,13 +233,22 @@ class PPOTrainer(QuietTrainer):
         with code 143 and a checkpoint.
         """
         self.processes.start_alike(self.trained)
-        with self.savings.watching():
-            found = super().train(*arguments, **named)
-        if self.savings.stopped:
-            raise Preempted(self.state.global_step, str(self.args.output_dir))
-        if self.held_out is not None and self.config.num_sample_generations > 0:
-            self._evaluate_policy(self.rollouts)
-            self.log({})
+        self.pace = Pace(self.roller.clock)
+        try:
+            with self.savings.watching():
+                found = super().train(*arguments, **named)
+            if self.savings.stopped:
+                raise Preempted(self.state.global_step, str(self.args.output_dir))
+            if self.held_out is not None and self.config.num_sample_generations > 0:
+                self._between = self._steered()
+                self._evaluate_policy(self.rollouts)
+                self.log({})
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            longest = max(len(one.ids) for one in self.prompts) + self.config.response_length
+            saved = self._saved_between() if self.args.should_save else ""
+            raise explain_out_of_memory(self.config, self.trained, longest, saved) from error
         return found
 
     def training_step(
@@ -269,23 +261,21 @@ class PPOTrainer(QuietTrainer):
         micro-batches.
         """
         model.train()
+        self.pace.begin(self._episode())
         number, update = divmod(self.state.global_step, self.updates_per_rollout)
         inner = self.accelerator.unwrap_model(model)
-        try:
-            if update == 0 or self._rollout is None:
-                self._begin(inner, inputs, number)
-            if self._ended:
-                self.averages.note({"policy/updates_skipped": 1.0})
-                return torch.zeros((), device=self.args.device)
-            if self.roller.backend is not None:
-                self.roller.backend.moved()
-            with self.roller.clock("update"):
-                return self._update(inner, number, update)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            longest = max(len(one.ids) for one in inputs) + self.config.response_length
-            raise explain_out_of_memory(self.config, inner, longest) from error
+        if update == 0 or self._rollout is None:
+            self._between = self._steered() if update == 0 else None
+            self._begin(inner, inputs, number)
+        if self._ended:
+            self.averages.note({"policy/updates_skipped": 1.0})
+            return torch.zeros((), device=self.args.device)
+        if self.roller.backend is not None:
+            self.roller.backend.moved()
+        with self.roller.clock("update"):
+            loss = self._update(inner, number, update)
+        self._between = None  # the optimizer comes next
+        return loss
 
     def _begin(self, model: Any, prompts: Sequence[Any], number: int) -> None:
         """Makes rollout `number`; before it, evaluates on held-out prompts where that is due."""
@@ -301,18 +291,30 @@ class PPOTrainer(QuietTrainer):
 
     def _check(self, rollout: Rollout, number: int) -> None:
         """Stops on what no update may see. The weights are still those of the end of the last
-        rollout, so they are saved first, unless they are no numbers: nothing goes on from those.
+        rollout, and are saved first.
         """
         wrong = what_is_wrong(rollout, self.config.kl_limit)
         wrong = wrong or self.roller.agreement.too_far(self.config.vllm_logprob_gap_limit)
         if wrong is None:
             return
-        where = ""
-        if number > 0 and all_finite(trained_state(self.trained)):
-            self._save_checkpoint(self.model, trial=None)  # type: ignore[arg-type]
-            self.control = self.callback_handler.on_save(self.args, self.state, self.control)
-            where = f"; the weights before it are saved in checkpoint-{self.state.global_step}"
-        raise FloatingPointError(f"rollout {number}: {wrong}{where}")
+        raise FloatingPointError(f"rollout {number}: {wrong}{self._saved_between()}")
+
+    def _steered(self) -> tuple[float, dict[str, list[float]]]:
+        """What a rollout changes beside weights: the KL coefficient, what was noted."""
+        return self.controller.coef, {name: list(row) for name, row in self.averages.noted.items()}
+
+    def _saved_between(self) -> str:
+        """Saves a training that stops where the weights are those of the end of a rollout and are
+        numbers, as it was then; says where.
+        """
+        if self._between is None or not self.state.global_step:
+            return ""
+        if not all_finite(trained_state(self.trained)):
+            return ""
+        self.controller.coef, self.averages.noted = self._between
+        self._save_checkpoint(self.model, trial=None)  # type: ignore[arg-type]
+        self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+        return f"; the weights before it are saved in checkpoint-{self.state.global_step}"
 
     def _update(self, model: Any, number: int, update: int) -> torch.Tensor:
         assert self._rollout is not None
@@ -405,29 +407,17 @@ class PPOTrainer(QuietTrainer):
         asked = HeldOut(prompts[:few], self.held_out.monitor)
         return evaluate(self.trained, self.roller, asked, self.tokenizer_of_policy, kept=few)[1]
 
+    def _episode(self) -> int:
+        """Episodes of the rollouts that are used up."""
+        used = self.state.global_step // self.updates_per_rollout
+        return int(used * self.config.rollout_size)
+
     def log(self, logs: dict[str, float], *arguments: Any, **named: Any) -> None:
         means = self.averages.taken()
         if "loss" in logs:
-            means |= self._pace(means)
+            means |= self.pace.taken(self._episode(), means["objective/response_tokens"])
+            means["lr"] = self._get_learning_rate()
         super().log({**logs, **means}, *arguments, **named)
-
-    def _pace(self, means: dict[str, float]) -> dict[str, float]:
-        """Episodes, and how fast they come, since the last log."""
-        episode = self.state.global_step // self.updates_per_rollout * self.config.rollout_size
-        now = time.monotonic()
-        since, before = self._started
-        self._started = (now, episode)
-        seconds = max(now - since, 1e-9)
-        tokens = means["objective/response_tokens"] * (episode - before)
-        phases = self.roller.clock.taken()
-        return {
-            "episode": episode,
-            "eps": (episode - before) / seconds,
-            "lr": self._get_learning_rate(),
-            "time/tokens_per_second": tokens / seconds,
-            **{f"time/{phase}_seconds": spent for phase, spent in phases.items()},
-            "memory/peak_mb": peak_megabytes(),
-        }
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Saves the policy and its tokenizer, so that anything can load the folder; what a

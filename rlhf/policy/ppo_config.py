@@ -72,7 +72,7 @@ class PPOConfig(TrainingArguments):
         default=None,
         metadata={
             "help": "Responses that are sampled, and rows that are read, at once in a rollout; by "
-            "default all are sampled together and 16 rows read."
+            "default 256 are sampled together and 16 rows read."
         },
     )
     num_sample_generations: int = field(
@@ -212,6 +212,11 @@ class PPOConfig(TrainingArguments):
             )
         if self.vllm_mode == "colocate" and self.vllm_server_base_url is not None:
             raise ValueError("vllm_server_base_url goes with vllm_mode: server")
+        if self.load_best_model_at_end:
+            raise ValueError(
+                "load_best_model_at_end is not supported: give `held_out` a monitor, which chooses "
+                "the policy that a run keeps"
+            )
         if self.fp16:
             raise ValueError("fp16 is not supported, its ratios overflow: use bf16")
         if self.deepspeed or not self.ds3_gather_for_generation:

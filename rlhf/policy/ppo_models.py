@@ -6,12 +6,13 @@ whose `as_reference` the policy answers as its reference.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 import torch
 
 from rlhf.models.batching import CHUNK_ROWS, Rows, by_length, hidden_states, make_rows
+from rlhf.policy.recomputation import Recomputes
 from rlhf.policy.token_logprobs import Reading, token_logprobs
 from rlhf.reward.scorer import SHIFT
 
@@ -34,7 +35,7 @@ class ActorCritic(Protocol):
         """A context in which `policy` is the reference, or None where it cannot be."""
 
 
-class PolicyAndValue(torch.nn.Module):
+class PolicyAndValue(Recomputes):
     """Two models under one optimizer; the value model starts as a copy of the reward model.
 
     Where the policy carries adapters the reference is the policy without them, or with the
@@ -58,6 +59,10 @@ class PolicyAndValue(torch.nn.Module):
         self.reference_adapter = reference_adapter
         self.policy_adapter = policy_adapter or "default"
 
+    def recomputed(self) -> Sequence[Any]:
+        """Both models."""
+        return (self.policy, self.value_model)
+
     def read(self, rows: Rows, temperature: float, *, bonus: bool = False) -> Reading:
         """Log-probabilities, entropies and values of the response tokens."""
         hidden = hidden_states(self.policy, rows)
@@ -74,7 +79,7 @@ class PolicyAndValue(torch.nn.Module):
         return _with_adapter(self.policy, self.reference_adapter, self.policy_adapter)
 
 
-class SharedTrunk(torch.nn.Module):
+class SharedTrunk(Recomputes):
     """A policy with a value head on its last hidden states: one pass gives both. The head starts
     at 0, so that the first advantages are those of the plain return.
     """
@@ -89,6 +94,10 @@ class SharedTrunk(torch.nn.Module):
         self.value_head = torch.nn.Linear(weight.shape[1], 1, dtype=held, device=weight.device)
         torch.nn.init.zeros_(self.value_head.weight)
         torch.nn.init.zeros_(self.value_head.bias)
+
+    def recomputed(self) -> Sequence[Any]:
+        """The policy."""
+        return (self.policy,)
 
     def read(self, rows: Rows, temperature: float, *, bonus: bool = False) -> Reading:
         """Log-probabilities, entropies and values of the response tokens, in one pass."""
@@ -105,7 +114,7 @@ class SharedTrunk(torch.nn.Module):
         return _without_adapters(self.policy)
 
 
-class OneBase(torch.nn.Module):
+class OneBase(Recomputes):
     """One frozen base with adapters `policy`, `value` and `reward`; the reference is the base
     alone. The heads that give value and reward are copies of the reward model's.
     """
@@ -153,6 +162,26 @@ class OneBase(torch.nn.Module):
             last = hidden_states(self.base, part)[:, -1]
             scores[index.cpu()] = _head_values(self.reward_head, last).double().cpu()
         return (scores - self.reward_shift).tolist()
+
+    def recomputed(self) -> Sequence[Any]:
+        """The base."""
+        return (self.base,)
+
+    def _recomputing(self, asked: dict[str, Any] | None) -> dict[str, Any]:
+        """A layer is made again with the adapter that it was made with: by then another is on."""
+        settings = super()._recomputing(asked)
+        if settings["use_reentrant"]:
+            raise ValueError("ppo.memory: adapters recomputes without use_reentrant: leave it out")
+        return {**settings, "context_fn": lambda: (nullcontext(), self._with(self._used()))}
+
+    @contextmanager
+    def _with(self, adapter: str) -> Iterator[None]:
+        if self._used() != adapter:
+            self._use(adapter)
+        yield
+
+    def _used(self) -> str:
+        return str(self.base.active_adapter)
 
     def _use(self, adapter: str) -> None:
         self.base.set_adapter(adapter)

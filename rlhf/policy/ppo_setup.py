@@ -102,6 +102,17 @@ def reference_of(models: Any, ref_model: PreTrainedModel | None) -> PreTrainedMo
     return copy.deepcopy(models.policy)  # type: ignore[no-any-return]
 
 
+def context_of(policy: Any, args: PPOConfig) -> int | None:
+    """How many tokens a prompt and its response may have: of the policy's positions, and of what
+    samples in its place. None where nothing bounds them.
+    """
+    settings = policy.config.get_text_config()
+    bounds = [getattr(settings, "max_position_embeddings", None)]
+    if args.use_vllm:
+        bounds.append(args.vllm_max_model_length)
+    return min((int(one) for one in bounds if one is not None), default=None)
+
+
 def frozen_models(
     reference: PreTrainedModel | None, rewards: Rewards, models: Any
 ) -> Iterator[PreTrainedModel]:

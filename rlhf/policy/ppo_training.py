@@ -1,6 +1,7 @@
 """PPO from saved models to saved models."""
 
 import copy
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +38,8 @@ from rlhf.reward.scorer import Scorer
 Memory = Literal["separate", "shared", "adapters"]
 HELD_OUT = "held-out.jsonl"
 
+logger = logging.getLogger(__name__)
+
 
 def train_ppo(
     policy: str | Path,
@@ -60,11 +63,18 @@ def train_ppo(
 
     Returns what `fit` returns, and what was found on `held_out` prompts. Saves the policy in
     `output` and what gives the values in `value` beside it. With a `monitor`, a reward model that
-    is only looked at, `output` holds the policy that it liked best and `last` the last one.
+    is only looked at, `output` holds the policy that it liked best and `last` the last one. Raises
+    ValueError for a monitor that has nothing to look at.
     """
     tokenizer = load_tokenizer(policy)
     pad = pad_token_id(tokenizer)
     args = PPOConfig(**trainer_args)
+    if monitor is not None and not (held_out and args.num_sample_generations):
+        raise ValueError(
+            "a monitor chooses among evaluations on held-out prompts, and there would be none: set "
+            "num_sample_generations above 0 and give prompts to the validation split, or turn the "
+            "monitor off"
+        )
     set_seed(args.seed)  # adapters are drawn
     models, rewards = _models(policy, reward_model, pad, dtype, lora, memory)
     watcher = None if monitor is None else _scorer(monitor, pad, dtype)
@@ -124,8 +134,10 @@ def _save(trainer: PPOTrainer, output: Path, dtype: str, *, best: bool) -> None:
     if trainer.watch.samples:
         write_jsonl(output.parent / SAMPLES, trainer.watch.samples)
         write_jsonl(output.parent / HELD_OUT, trainer.watch.history)
-    if best:
-        kept = torch.load(Path(trainer.args.output_dir or ".") / BEST, weights_only=True)
+    kept = Path(trainer.args.output_dir or ".") / BEST
+    if best and kept.exists():
         save_whole(copy.deepcopy(models.policy), tokenizer, output.parent / "last", dtype)
-        load_trained_state(models, kept)
+        load_trained_state(models, torch.load(kept, weights_only=True))
+    elif best:
+        logger.warning("%s is gone, so the policy that is kept is the last one.", kept)
     save_whole(models.policy, tokenizer, output, dtype)

@@ -37,6 +37,12 @@ class Processes:
             dist.all_reduce(values)
         return values
 
+    def highest(self, values: torch.Tensor) -> torch.Tensor:
+        """The largest of all processes, number by number."""
+        if self.count > 1:
+            dist.all_reduce(values, dist.ReduceOp.MAX)
+        return values
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is up in any process."""
         if self.count == 1:

@@ -22,6 +22,7 @@ from rlhf.models.loading import (
     load_tokenizer,
     pad_token_id,
     save_whole,
+    trained_dtype,
 )
 from rlhf.models.lora import LoraSettings
 from rlhf.models.training import fit, silence
@@ -107,7 +108,7 @@ def train_rloo(
             "rloo.trainer.per_device_train_batch_size"
         )
     scorer = Scorer.load(reward_model, pad_token_id(tokenizer), dtype)
-    model = load_policy(policy, dtype)
+    model = load_policy(policy, trained_dtype(dtype, lora))
     # What a hub model was saved with, a repetition penalty say, would be sampled with and not
     # trained with.
     model.generation_config = GenerationConfig(eos_token_id=eos_token_id(tokenizer))
@@ -122,6 +123,6 @@ def train_rloo(
     silence(trainer)
     last = fit(trainer, log=log, progress=progress)
     if trainer.is_world_process_zero():
-        save_whole(trainer.model, tokenizer, output)
+        save_whole(trainer.model, tokenizer, output, dtype)
     trainer.accelerator.wait_for_everyone()
     return last

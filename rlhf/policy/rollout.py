@@ -29,6 +29,9 @@ from rlhf.policy.ppo_models import ActorCritic, read_in_chunks
 from rlhf.policy.processes import Processes
 from rlhf.policy.rewards import Rewards
 
+# Each keeps keys and values as wide as the longest prompt among them; more do not go faster.
+SAMPLED_AT_ONCE = 256
+
 
 @dataclass(frozen=True, slots=True)
 class PromptIds:
@@ -141,9 +144,10 @@ class Roller:
     """What stays the same over the rollouts of a training: the frozen models and how to sample.
 
     `reference` is None where the policy without its adapters is the reference. `batch_size` are
-    the responses that are sampled at once and the rows that are read at once; None samples all
-    together. `autocast` is the context in which models run. A `backend` samples in the policy's
-    place; `agreement` says how far its log-probs were from what the policy was read to say.
+    the responses that are sampled at once and the rows that are read at once; None samples
+    `SAMPLED_AT_ONCE`, prompts of like length together. `autocast` is the context in which models
+    run. A `backend` samples in the policy's place; `agreement` says how far its log-probs were from
+    what the policy was read to say.
     """
 
     rewards: Rewards
@@ -167,18 +171,21 @@ class Roller:
         seeds = rollout_seeds(prompts, self.seed, number)
         mine = self.processes.part(len(prompts))
         completions = self.complete(models, prompts[mine], seeds[mine])
-        return self.processes.gathered(
-            self.measure(models, prompts[mine], completions), self.pad_token_id
-        )
+        measured = self.measure(models, prompts[mine], completions)
+        if self.backend is not None:  # one verdict for all: else some would stop and others wait
+            self.agreement.over(self.processes, models.policy.device)
+        return self.processes.gathered(measured, self.pad_token_id)
 
     def complete(
         self, models: ActorCritic, prompts: Sequence[PromptIds], seeds: Sequence[int]
     ) -> list[Completion]:
         """One response to each prompt."""
         asked = [prompt.ids for prompt in prompts]
-        with self.clock("generate"), self.autocast():
-            if self.backend is not None:
+        if self.backend is not None:
+            # Not under autocast: weights that it makes for its engine would be rounded.
+            with self.clock("generate"):
                 return self.backend.complete(models.policy, asked, seeds)
+        with self.clock("generate"), self.autocast():
             return sample(
                 models.policy,
                 asked,
@@ -186,7 +193,7 @@ class Roller:
                 self.sampling,
                 eos_token_id=self.eos_token_id,
                 pad_token_id=self.pad_token_id,
-                batch_size=self.batch_size or len(prompts),
+                batch_size=self.batch_size or SAMPLED_AT_ONCE,
             )
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ from trl import SFTConfig, SFTTrainer
 from rlhf.data.identity import Json
 from rlhf.data.records import Prompt
 from rlhf.models.batching import make_rows, response_logprobs
-from rlhf.models.conversation import fit_prompt, prompt_ids, response_ids
+from rlhf.models.conversation import prompt_within, response_ids
 from rlhf.models.loading import (
     add_adapters,
     load_policy,
@@ -46,11 +46,12 @@ def train_sft(
     """Fine-tunes `base` on the prompts that carry a demonstration; saves a plain model in `output`.
 
     Returns `demonstrations`, `at_token_limit` (how many fill `max_tokens` and may be cut),
-    `train_loss` and `validation_loss` (nats per response token). Raises
+    `prompts_cut` (how many lost messages or tokens on their left), `train_loss` and
+    `validation_loss` (nats per response token). Raises
     ValueError where no prompt has a demonstration.
     """
     tokenizer = load_tokenizer(base, chat_template)
-    train, held_out = (
+    (train, prompts_cut), (held_out, _) = (
         _rows(tokenizer, prompts, max_tokens),
         _rows(tokenizer, validation, max_tokens),
     )
@@ -71,7 +72,8 @@ def train_sft(
         progress=progress,
     )
     cut = sum(len(row["input_ids"]) >= max_tokens for row in train)
-    return {"demonstrations": len(train), "at_token_limit": cut, **found}
+    counted = {"demonstrations": len(train), "at_token_limit": cut, "prompts_cut": prompts_cut}
+    return {**counted, **found}
 
 
 def fine_tune(
@@ -136,27 +138,29 @@ def mean_token_loss(model: Any, rows: Sequence[Json], pad: int, batch_size: int)
 
 def _rows(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], max_tokens: int
-) -> list[Json]:
-    """Ids and mask of each demonstration. The prompt is cut on its left to make room; an answer
-    that leaves no room at all is cut off, and then has no EOS to learn from.
+) -> tuple[list[Json], int]:
+    """Ids and mask of each demonstration, and how many prompts were cut on their left to make room;
+    an answer that leaves no room at all is cut off, and then has no EOS to learn from.
     """
-    return [answer_row(*one) for one in demonstrations(tokenizer, prompts, max_tokens)]
+    found, cut = demonstrations(tokenizer, prompts, max_tokens)
+    return [answer_row(*one) for one in found], cut
 
 
 def demonstrations(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], max_tokens: int
-) -> list[tuple[list[int], list[int]]]:
+) -> tuple[list[tuple[list[int], list[int]]], int]:
     """Ids of the prompts that carry a demonstration, and of their demonstrations, as `train_sft`
-    trains on them.
+    trains on them; and how many of the prompts were cut.
     """
-    found = []
+    found, cut = [], 0
     for prompt in prompts:
         if prompt.demonstration is None:
             continue
         answer = response_ids(tokenizer, prompt.demonstration)[: max_tokens - 1]
-        asked, _ = fit_prompt(prompt_ids(tokenizer, prompt.messages), max_tokens - len(answer))
+        asked, lost = prompt_within(tokenizer, prompt.messages, max_tokens - len(answer))
+        cut += lost is not None
         found.append((list(asked), list(answer)))
-    return found
+    return found, cut
 
 
 def answer_row(prompt: Sequence[int], answer: Sequence[int]) -> Json:

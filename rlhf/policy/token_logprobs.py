@@ -11,9 +11,15 @@ from torch.utils.checkpoint import checkpoint
 from rlhf.models.batching import Rows
 
 # Logits that stand in memory at once, in numbers; what is larger is cut into chunks, and those are
-# made again in the backward pass. A GPU needs large chunks to be busy.
+# made again in the backward pass. A GPU needs large chunks to be busy: a hundred tokens of a
+# vocabulary of 150,000 were too few, these are nine hundred.
 CPU_CHUNK_LOGITS = 1 << 24
-GPU_CHUNK_LOGITS = 1 << 29
+GPU_CHUNK_LOGITS = 1 << 27
+
+
+def logits_at_once(*, on_gpu: bool) -> int:
+    """How many logits stand in memory at once, whatever the batch."""
+    return GPU_CHUNK_LOGITS if on_gpu else CPU_CHUNK_LOGITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,7 @@ def token_logprobs(
     states = hidden[:, :-1][mask[:, 1:]]  # (N, D): the state before each response token
     targets = rows.input_ids[mask]  # (N,)
     vocabulary = head.weight.shape[0]
-    size = max(1, (GPU_CHUNK_LOGITS if hidden.is_cuda else CPU_CHUNK_LOGITS) // vocabulary)
+    size = max(1, logits_at_once(on_gpu=hidden.is_cuda) // vocabulary)
     again = len(targets) > size and torch.is_grad_enabled() and states.requires_grad
     pieces = []
     for part, ids in zip(states.split(size), targets.split(size), strict=True):

@@ -5,11 +5,13 @@ are pushed, which weights those are, and that the log-probs are held against the
 draws its own random numbers: a run with it is not repeated to the bit.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 from trl.generation.vllm_generation import VLLMGeneration, is_vllm_available
 
 from rlhf.models.generation import Completion
@@ -30,11 +32,15 @@ class Engine(VLLMGeneration):
 
 def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """Every weight of a policy with LoRA adapters under the name that it has without them, the
-    active adapters added.
+    active adapters added; `check_adapters` says which adapters can be.
     """
+    kept = [one for one in model.active_adapters if one in model.peft_config]
     adapted = {name: one for name, one in model.named_modules() if hasattr(one, "lora_A")}
     for name, weight in model.named_parameters():
         if model.prefix in name or ".original_module." in name:
+            continue
+        _, whole, place = name.partition(".modules_to_save.")
+        if whole and place.split(".")[0] not in kept:
             continue
         owner, _, rest = name.rpartition(".base_layer.")
         value = weight.data
@@ -44,11 +50,34 @@ def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
             for adapter in [] if layer.disable_adapters else active:
                 value = (value + layer.get_delta_weight(adapter)).to(value.dtype)
         plain = name.removeprefix("base_model.model.").replace(".base_layer", "")
-        yield plain.replace(".modules_to_save.default", ""), value
+        yield plain.replace(f"{whole}{place.split('.')[0]}", "") if whole else plain, value
+
+
+def check_adapters(model: Any) -> None:
+    """Raises ValueError for adapters that are more than what is added to linear layers: DoRA, IA3,
+    LoRA on embeddings, prompts. The engine would be given other weights than the policy has.
+    """
+    from peft.tuners.lora import Linear
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    kinds = [one.peft_type for one in getattr(model, "peft_config", {}).values()]
+    odd = [f"the policy has {kind.value}" for kind in kinds if kind.value != "LORA"]
+    for name, one in model.named_modules():
+        if isinstance(one, BaseTunerLayer):
+            linear = type(one) is Linear and type(one.base_layer) in {torch.nn.Linear, Conv1D}
+            if not linear or one.lora_variant or any(one.lora_bias.values()):
+                odd.append(f"{name} has {type(one).__module__}.{type(one).__name__}")
+    if odd:
+        raise ValueError(
+            "use_vllm pushes plain LoRA on linear layers (no DoRA or other variant, no bias, no "
+            f"embeddings), and {odd[0]}: train other adapters, or leave out use_vllm"
+        )
 
 
 class VLLMBackend:
-    """Samples with vLLM (`PPOConfig.use_vllm`). Raises ValueError where vLLM is not installed."""
+    """Samples with vLLM (`PPOConfig.use_vllm`). Raises ValueError where vLLM is not installed, or
+    could not be given the policy's adapters.
+    """
 
     def __init__(
         self,
@@ -63,6 +92,7 @@ class VLLMBackend:
                 "use_vllm needs vLLM, which is not installed: pip install 'rlhf-pipeline[vllm]', "
                 "or leave out use_vllm"
             )
+        check_adapters(policy)
         self.eos_token_id = eos_token_id
         self.engine = Engine(
             policy,
@@ -81,6 +111,7 @@ class VLLMBackend:
         )
         self._behind = True
 
+    @torch.no_grad()
     def complete(
         self,
         policy: Any,  # noqa: ARG002 - the engine has it
@@ -94,7 +125,12 @@ class VLLMBackend:
         asked = [list(prompt) for prompt in prompts]
         _, drawn, logprobs, _ = self.engine.generate(asked, None, num_generations=1)
         return [
-            Completion(tuple(ids), ids[-1] == self.eos_token_id, tuple(one[0] for one in said))
+            Completion(
+                tuple(ids),
+                ids[-1] == self.eos_token_id,
+                # TRL says None for what is no number.
+                tuple(math.nan if one[0] is None else one[0] for one in said),
+            )
             for ids, said in zip(drawn, logprobs, strict=True)
         ]
 

@@ -238,6 +238,21 @@ def _unfinished(run: RunRecord) -> Iterator[Caution]:
         )
 
 
+def _cut_prompts(run: RunRecord) -> Iterator[Caution]:
+    cut = {stage: run.result(stage).get("prompts_cut", 0) for stage in ("sft", "sample", *TRAINED)}
+    said = [
+        f"{many} {'in sampling' if stage == 'sample' else f'for {policy_name(stage)}'}"
+        for stage, many in cut.items()
+        if many
+    ]
+    if said:
+        yield Caution(
+            "Long prompts were cut.",
+            f"They lost their oldest messages, or their first tokens: {listed(said)}. Raise "
+            "model.max_tokens, or allow shorter answers.",
+        )
+
+
 def _uneven_judge(run: RunRecord) -> Iterator[Caution]:
     row = run.result("evaluate").get("policies", {}).get("sft")
     if row and not row["win_rate_low"] <= 0.5 <= row["win_rate_high"]:
@@ -359,6 +374,7 @@ CHECKS: tuple[Callable[[RunRecord], Iterator[Caution]], ...] = (
     _far_from_sft,
     _length,
     _unfinished,
+    _cut_prompts,
     _uneven_judge,
     _length_baseline,
     _overfit,

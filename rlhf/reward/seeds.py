@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rlhf.data.jsonl import read_json
 from rlhf.models.loading import load_scorer
 from rlhf.reward.ensemble import Ensemble
 from rlhf.reward.heads import member_seed
@@ -44,6 +45,8 @@ def train_seeds(
     _, zero, unit = common_unit(np.stack(columns, 1), ensemble)
     for place in places:
         model = load_scorer(place, pad_token_id, dtype)
+        # What pads in the folder may not be what pads here: see `pad_apart_from_eos`.
+        model.config.pad_token_id = read_json(place / "config.json").get("pad_token_id")
         factor = float(getattr(model.config, SCALE)) / unit
         rescale_head(model, factor)
         setattr(model.config, SHIFT, float(getattr(model.config, SHIFT)) * factor)

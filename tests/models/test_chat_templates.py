@@ -11,6 +11,7 @@ from rlhf.models.conversation import (
     ensure_padding,
     fit_prompt,
     prompt_ids,
+    prompts_within,
     response_ids,
 )
 from rlhf.models.decoder import train_tokenizer
@@ -129,3 +130,12 @@ def test_prompts_are_cut_on_the_left() -> None:
 def test_no_room_for_a_prompt_is_refused(room: int) -> None:
     with pytest.raises(ValueError, match=f"{room} tokens are left for the prompt: raise model.max"):
         fit_prompt([1, 2, 3, 4], room)
+
+
+def test_prompts_lose_whole_messages_first_and_are_counted() -> None:
+    whole = tuple(prompt_ids(tokenizer(), ASKED))
+    shorter = tuple(prompt_ids(tokenizer(), [ASKED[0], ASKED[3]]))
+    assert prompts_within(tokenizer(), [ASKED, ASKED[:2]], len(whole))[1] == 0
+    found, cut = prompts_within(tokenizer(), [ASKED, ASKED[3:]], len(shorter))
+    assert (found[0], cut) == (shorter, 1)
+    assert found[1] == tuple(prompt_ids(tokenizer(), ASKED[3:]))

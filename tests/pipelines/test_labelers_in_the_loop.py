@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from pipelines.stages import preferences, reward
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, read_jsonl, write_jsonl
 from rlhf.data.records import Prompt, Ranking, Response, Split
+from rlhf.reward import labelers
 from rlhf.reward.scorer import Scorer
 
 TINY = Path(__file__).parent / "tiny.yaml"
@@ -209,6 +211,27 @@ def test_learned_leaves_a_clean_crew_alone(tmp_path: Path, sft: Path) -> None:
     assert not result["labelers"]["aware"]
     assert set(read_labeler_weights_of(tmp_path / "reward").values()) == {1.0}
     assert [row["step"] for row in logged if "loss" in row] == list(range(1, 31))
+
+
+@pytest.mark.parametrize("splits", [("train", "train", "validation"), ("train",)])
+def test_learned_is_judged_by_votes_that_trained_nothing(
+    tmp_path: Path, sft: Path, monkeypatch: pytest.MonkeyPatch, splits: tuple[Split, ...]
+) -> None:
+    heard: list[Ranking] = []
+    learn = labelers.learn_from
+
+    def listens(rankings: Any, *arguments: Any) -> Any:
+        heard.extend(rankings)
+        return learn(rankings, *arguments)
+
+    monkeypatch.setattr(labelers, "learn_from", listens)
+    gathered(tmp_path, each=1, prompts=12, splits=splits)
+    preferred(tmp_path, LEARNING[0])
+    result, _ = trained(tmp_path, sft, LEARNING[0], "reward.trainer={max_steps: 1}")
+    validation = read_ranked_of(tmp_path / "preferences", "validation")
+    assert {one.id for one in heard} == {one.id for row in validation for one in row.rankings}
+    assert bool(heard) == ("validation" in splits)
+    assert heard or not result["labelers"]["aware"]
 
 
 def test_64_prompts_a_step_and_one_epoch_unless_the_config_says_otherwise(

@@ -39,6 +39,13 @@ def test_a_fifth_of_the_prompts_is_the_monitors_and_no_ranking_is_both() -> None
         assert len(rankings_to_climb(without, rows)) == 1000
 
 
+def test_the_config_for_a_gpu_has_a_monitor_and_the_quickstart_none() -> None:
+    folder = TINY.parents[2] / "pipelines" / "configs"
+    found = {name: load_config(folder / f"{name}.yaml") for name in ("hub", "quickstart")}
+    enabled = {name: monitor.STAGE.enabled(one) for name, one in found.items()}
+    assert enabled == {"hub": True, "quickstart": False}
+
+
 def test_the_stage_trains_on_those_and_the_reward_model_on_the_others(tmp_path: Path) -> None:
     gathered(tmp_path, each=2, prompts=60)
     preferred(tmp_path)

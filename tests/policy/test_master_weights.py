@@ -21,6 +21,7 @@ from rlhf.policy.dpo import train_dpo
 from rlhf.policy.dpo_trl import train_dpo_with_trl
 from rlhf.policy.ppo_models import SharedTrunk
 from rlhf.policy.ppo_training import train_ppo
+from rlhf.policy.rloo import train_rloo
 from rlhf.policy.rollout import PromptIds
 from rlhf.policy.sft import fine_tune
 from rlhf.reward.scorer import score_rows
@@ -87,7 +88,20 @@ def ppo(start: Path, folder: Path, settings: Json, lora: LoraSettings | None) ->
     )
 
 
-TRAININGS = [sft, reward, dpo, dpo_by_trl, ppo]
+def rloo(start: Path, folder: Path, settings: Json, lora: LoraSettings | None) -> None:
+    train_rloo(
+        start,
+        save(reward_model(300, seed=4, dtype=torch.bfloat16), folder / "judge"),
+        [PromptIds(f"p{n}", (5 + n, 9)) for n in range(8)],
+        folder / "model",
+        {**settings, "num_generations": 4, "max_completion_length": 4},
+        dtype="bfloat16",
+        lora=lora,
+        **QUIET,
+    )
+
+
+TRAININGS = [sft, reward, dpo, dpo_by_trl, ppo, rloo]
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,8 @@ from transformers import (
 
 from rlhf.data.identity import Json
 from rlhf.models.decoding import Continuation
+from rlhf.models.training import CHECKPOINTING
+from rlhf.policy import rollout
 from rlhf.policy.ppo import PPOConfig, PPOTrainer
 from rlhf.policy.ppo_batches import prompts_from
 from rlhf.policy.ppo_models import SharedTrunk
@@ -66,7 +68,8 @@ def test_a_script_of_trls_documentation_runs(tmp_path: Path, folders: tuple[str,
         "--learning_rate 3e-3 --num_ppo_epochs 1 --num_mini_batches 1 --stop_token eos "
         "--per_device_train_batch_size 4 --gradient_accumulation_steps 2 --total_episodes 16 "
         "--response_length 6 --local_rollout_forward_batch_size 4 --missing_eos_penalty 1.0 "
-        "--num_sample_generations 1 --report_to none --use_cpu --save_strategy no"
+        "--num_sample_generations 1 --eval_strategy steps --eval_steps 1 --report_to none "
+        "--use_cpu --save_strategy no"
     )
     kinds: Any = [PPOConfig]
     (training_args,) = HfArgumentParser(kinds).parse_args_into_dataclasses(line.split())
@@ -182,6 +185,10 @@ def test_the_same_settings_learn_the_same(tmp_path: Path, plain: torch.Tensor) -
     assert torch.equal(trained(tmp_path, reward_clip=1e6, kl_limit=None), plain)
 
 
+def test_recomputed_activations_learn_the_same(tmp_path: Path, plain: torch.Tensor) -> None:
+    assert torch.allclose(trained(tmp_path, **{CHECKPOINTING: True}), plain, atol=1e-6)
+
+
 def test_another_token_may_end_a_response(tmp_path: Path) -> None:
     usual = trainer_in(tmp_path)
     prompts = usual.prompts[:8]
@@ -218,6 +225,11 @@ def test_the_rollout_is_read_and_sampled_in_batches_of_the_size_asked_for(
         sampled.clear()
         trained(tmp_path, local_rollout_forward_batch_size=size)
         assert sampled == expected
+    monkeypatch.setattr(rollout, "SAMPLED_AT_ONCE", 5)
+    sampled.clear()
+    made = trainer_in(tmp_path, eval_dataset=Dataset.from_dict({"input_ids": ROWS}))
+    assert len(made.generate_completions()) == 11
+    assert sampled == [5, 5, 1]
 
 
 def test_how_often_samples_are_kept(tmp_path: Path) -> None:
@@ -357,6 +369,7 @@ def refused(tmp_path: Path, says: str, **changes: Any) -> None:
         ({"stop_token": "stop"}, "stop_token must be eos or nothing, got 'stop'"),
         ({"stop_token": "eos", "stop_token_id": 3}, "stop_token and stop_token_id are both"),
         ({"ds3_gather_for_generation": False}, "without DeepSpeed"),
+        ({"load_best_model_at_end": True, "save_strategy": "best"}, "give `held_out` a monitor"),
         ({"kl_estimator": "k2"}, "kl_estimator must be k1 or k3, got 'k2'"),
         ({"missing_eos_penalty": -1.0}, "missing_eos_penalty is taken off the score"),
         ({"kl_coef": -0.1}, "kl_coef must not be negative, got -0.1"),

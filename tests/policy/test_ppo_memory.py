@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import EOS, PAD, parameters, policy, quiet_arguments, reward_model, save, tokenizer
+from tiny_models import (
+    EOS,
+    PAD,
+    gradients,
+    parameters,
+    policy,
+    quiet_arguments,
+    reward_model,
+    save,
+    tokenizer,
+)
 
 from rlhf.data.identity import Json
 from rlhf.models.batching import make_rows, response_logprobs
@@ -46,6 +56,14 @@ def pair(vocab_size: int = 40, dtype: torch.dtype = torch.float32) -> tuple[Any,
     judge = trained_with_lora(judge)
     judge.config.reward_shift = 0.4
     return actor, judge
+
+
+def layout(memory: str) -> Any:
+    """One of the three, in float64."""
+    actor, judge = pair(dtype=torch.float64)
+    if memory == "separate":
+        return PolicyAndValue(actor, judge)
+    return SharedTrunk(actor) if memory == "shared" else one_base(actor, judge, LORA)
 
 
 def test_logprobs_and_entropies_by_their_definitions() -> None:
@@ -125,6 +143,37 @@ def test_the_reference_is_the_base_alone_and_only_two_adapters_learn() -> None:
         assert torch.equal(response_logprobs(joint.base, ROWS), start)
     with torch.no_grad():
         assert not torch.allclose(response_logprobs(joint.policy, ROWS), start, atol=1e-3)
+
+
+@pytest.mark.parametrize("memory", ["separate", "shared", "adapters"])
+def test_recomputed_activations_give_the_same_gradients(memory: str) -> None:
+    """In the layout `adapters` a layer is made again when another adapter is on."""
+    found = []
+    for again in (False, True):
+        made = layout(memory).train()
+        if memory == "adapters":
+            torch.manual_seed(5)
+            for name, weight in made.named_parameters():
+                if "lora_B.policy" in name:
+                    weight.data.normal_(std=0.1)
+        made.gradient_checkpointing_enable()
+        if not again:
+            made.gradient_checkpointing_disable()
+        kept = 0
+
+        def packed(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal kept
+            kept += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(packed, lambda tensor: tensor):
+            read = made.read(ROWS, 1.0)
+        (read.logprobs.sum() + (read.values**2).sum()).backward()
+        found.append((gradients(made), kept))
+    (plain, whole), (anew, few) = found
+    assert plain.abs().max() > 0
+    assert torch.allclose(plain, anew, atol=1e-9)
+    assert few < whole / 2
 
 
 def test_a_reward_model_that_is_no_adapter_is_refused() -> None:
@@ -216,6 +265,7 @@ def test_adapters_need_lora(tmp_path: Path, folders: tuple[Path, Path]) -> None:
 
 def test_running_out_of_memory_names_three_settings_with_estimates(tmp_path: Path) -> None:
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried"))
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
     config = PPOConfig(**quiet_arguments(tmp_path, per_device_train_batch_size=8))
     said = str(explain_out_of_memory(config, PolicyAndValue(*pair(300)), 20_000))
@@ -227,3 +277,14 @@ def test_running_out_of_memory_names_three_settings_with_estimates(tmp_path: Pat
         assert name in said
     # 17 numbers of 4 bytes for each of 20,000 tokens, 32 wide, in 2 layers, for 4 rows fewer
     assert f"{17 * 4 * 20_000 * 32 * 2 * 4 / 2**20:.0f} MiB of activations" in said
+    # 8 rows of 53 tokens over 300 words: as they come, and three times in float32
+    assert f"Logits take {8 * 53 * 300 * 16 / 2**20:.0f} MiB at once" in said
+
+
+def test_a_micro_batch_of_a_large_vocabulary_is_read_in_chunks() -> None:
+    """As `hub.yaml` has it, 8 responses of 384 tokens over 152,000: their logits are made again,
+    not kept, and a chunk takes no more than 2 GiB, in bfloat16 and three times in float32.
+    """
+    at_once = tokens.logits_at_once(on_gpu=True)
+    assert 800 < at_once // 152_000 < 8 * 384
+    assert at_once * (2 + 12) < 2 * 2**30

@@ -2,7 +2,9 @@
 saw is said.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,33 +43,38 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def trained(
-    folders: dict[str, Path], monitor: str | None, folder: Path
+    folders: dict[str, Path],
+    monitor: str | None,
+    folder: Path,
+    *,
+    held_out: Sequence[PromptIds] = HELD,
+    **changes: Any,
 ) -> tuple[Watch, list[Json]]:
     logged: list[Json] = []
-    settings = quiet_arguments(
-        folder,
-        total_episodes=64 * 12,
-        per_device_train_batch_size=64,
-        num_ppo_epochs=4,
-        response_length=4,
-        temperature=1.0,
-        learning_rate=1e-2,
-        seed=SEED,
-        lr_scheduler_type="constant",
-        kl_coef=0.0,
-        num_sample_generations=3,
-    )
+    settings: Json = {
+        "total_episodes": 64 * 12,
+        "per_device_train_batch_size": 64,
+        "num_ppo_epochs": 4,
+        "response_length": 4,
+        "temperature": 1.0,
+        "learning_rate": 1e-2,
+        "seed": SEED,
+        "lr_scheduler_type": "constant",
+        "kl_coef": 0.0,
+        "num_sample_generations": 3,
+        **changes,
+    }
     _, watch = train_ppo(
         folders["policy"],
         folders["reward"],
         PROMPTS,
         folder / "model",
-        settings,
+        quiet_arguments(folder, **settings),
         dtype="float32",
         lora=None,
         log=logged.append,
         progress=lambda *_: None,
-        held_out=HELD,
+        held_out=held_out,
         monitor=None if monitor is None else folders[monitor],
     )
     return watch, logged
@@ -128,3 +135,21 @@ def test_without_a_monitor_the_last_is_kept(tmp_path: Path, folders: dict[str, P
     assert logged[-1]["held_out/reward"] == watch.history[-1]["held_out/reward"]
     before = parameters(load_policy(folders["policy"]))
     assert not torch.allclose(parameters(load_policy(tmp_path / "model")), before, atol=1e-3)
+
+
+@pytest.mark.parametrize("changes", [{"num_sample_generations": 0}, {"held_out": []}])
+def test_a_monitor_with_nothing_to_look_at_is_refused(
+    tmp_path: Path, folders: dict[str, Path], changes: Json
+) -> None:
+    with pytest.raises(ValueError, match="a monitor chooses among evaluations on held-out prompts"):
+        trained(folders, "reward", tmp_path, **changes)
+
+
+def test_where_the_best_is_gone_the_last_is_kept(
+    tmp_path: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watch, "take", lambda *_: False)
+    trained(folders, "reward", tmp_path, total_episodes=64)
+    before = parameters(load_policy(folders["policy"]))
+    assert not torch.equal(parameters(load_policy(tmp_path / "model")), before)
+    assert not (tmp_path / "last").exists()

@@ -16,6 +16,7 @@ from tiny_models import interrupt_after
 
 from rlhf.data.identity import Json
 from rlhf.models.training import newest_checkpoint
+from rlhf.policy.memory import OutOfMemory
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -62,6 +63,54 @@ def test_resumed_is_uninterrupted(
     logged = train(again)
     same(outcome(again), whole[0])
     assert deterministic(logged) == deterministic(whole[1])
+
+
+@pytest.mark.parametrize("step", [8, 9], ids=["the first update", "the second update"])
+def test_out_of_memory_leaves_the_last_end_of_a_rollout(
+    tmp_path: Path, whole: tuple[Json, list[Json]], step: int
+) -> None:
+    """The rollout has been noted and has steered the KL before its update fails."""
+    settings = {"save_steps": 100}
+    cut = trainer_in(tmp_path, settings)
+    update = cut._loss
+
+    def fails(*arguments: Any) -> Any:
+        if cut.state.global_step == step:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return update(*arguments)
+
+    cut._loss = fails  # type: ignore[method-assign, assignment]
+    with pytest.raises(OutOfMemory, match="per_device_train_batch_size 4 -> 2") as error:
+        train(cut)
+    saved = newest_checkpoint(tmp_path / "checkpoints")
+    if step == 9:  # weights in the midst of a rollout, whose samples are lost
+        assert saved is None
+        return
+    assert saved is not None
+    assert f"before it are saved in {saved.name}" in str(error.value)
+    assert saved.name == "checkpoint-8"
+    again = trainer_in(tmp_path, settings)
+    logged = train(again)
+    same(outcome(again), whole[0])
+    assert deterministic(logged) == deterministic(whole[1])
+
+
+@pytest.mark.parametrize("where", ["optimizer", "last evaluation"])
+def test_out_of_memory_is_explained_wherever_it_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+
+    trainer = trainer_in(tmp_path, {"total_episodes": 8, "save_strategy": "no"})
+    if where == "optimizer":
+        monkeypatch.setattr(torch.optim.AdamW, "step", fails)
+    else:
+        begin = trainer._evaluate_policy
+        trainer._evaluate_policy = lambda number: fails() if number else begin(number)  # type: ignore[method-assign]
+    with pytest.raises(OutOfMemory, match="out of memory") as error:
+        trainer.train()
+    assert ("saved in checkpoint-4" in str(error.value)) == (where == "last evaluation")
 
 
 def run(folder: Path, changes: Json, *interruption: int) -> subprocess.CompletedProcess[str]:

@@ -138,7 +138,7 @@ def test_without_held_out_demonstrations_there_is_no_validation_loss(
     tmp_path: Path, base: Path
 ) -> None:
     found, _ = train(tmp_path, base, validation=[Prompt.of("No answer.")])
-    assert set(found) == {"demonstrations", "at_token_limit", "train_loss"}
+    assert set(found) == {"demonstrations", "at_token_limit", "prompts_cut", "train_loss"}
 
 
 def test_lora_is_merged_into_a_plain_model(tmp_path: Path, base: Path) -> None:

@@ -3,6 +3,7 @@ to it, and what it samples shows whether it was given the policy's weights.
 """
 
 import copy
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import IA3Config, LoraConfig, get_peft_model
 from ppo_run import trainer_in
-from tiny_models import policy, quiet_arguments
+from tiny_models import PAD, policy, quiet_arguments, reward_model, tokenizer
 from trl.generation import vllm_generation
 
 from rlhf.data.identity import Json
@@ -20,9 +21,13 @@ from rlhf.models.generation import Completion
 from rlhf.models.training import fit, newest_checkpoint
 from rlhf.policy import vllm_backend
 from rlhf.policy.backends import Agreement
+from rlhf.policy.ppo import PPOTrainer
 from rlhf.policy.ppo_config import PPOConfig
 from rlhf.policy.ppo_models import PolicyAndValue
-from rlhf.policy.vllm_backend import VLLMBackend, merged_weights
+from rlhf.policy.processes import Processes
+from rlhf.policy.rollout import PromptIds
+from rlhf.policy.vllm_backend import VLLMBackend, check_adapters, merged_weights
+from rlhf.reward.scorer import Scorer
 
 
 class StandIn:
@@ -34,10 +39,12 @@ class StandIn:
         worker = SimpleNamespace(driver_worker=SimpleNamespace(model_runner=runner))
         self.llm_engine = SimpleNamespace(model_executor=worker)
         self.pushes, self.asked = 0, list[Any]()
+        self.broken = False
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         own = dict(self.model.named_parameters())
         for name, value in weights:
+            assert not value.requires_grad
             own[name].data.copy_(value)
 
     def reset_prefix_cache(self) -> None:
@@ -55,7 +62,8 @@ class StandIn:
             logits = self.model(input_ids=torch.tensor([ids])).logits[0, -1]
             logprobs = (logits / how.temperature).log_softmax(-1)
             token = int(torch.multinomial(logprobs.exp(), 1))
-            said.append({token: SimpleNamespace(rank=1, logprob=float(logprobs[token]))})
+            logprob = math.nan if self.broken else float(logprobs[token])
+            said.append({token: SimpleNamespace(rank=1, logprob=logprob)})
             ids.append(token)
             if token in how.stop_token_ids:
                 break
@@ -131,44 +139,86 @@ def test_adapters_are_merged_on_copies(dtype: torch.dtype) -> None:
     assert all(torch.equal(pushed[name], one) for name, one in merged.items())
 
 
-def test_lora_trains_with_an_engine(tmp_path: Path, engines: list[StandIn]) -> None:
-    """The engine holds no adapters: it is given the weights that the adapters make."""
-    from tiny_models import PAD, reward_model, tokenizer
-
-    from rlhf.policy.ppo import PPOTrainer
-    from rlhf.policy.rollout import PromptIds
-    from rlhf.reward.scorer import Scorer
-
-    dtype = torch.float64
+def with_adapters(
+    folder: Path, engines: list[StandIn], dtype: torch.dtype = torch.float64, **changes: Any
+) -> PPOTrainer:
+    """A trainer of a policy with adapters, and an engine that knows the policy without them."""
     base = policy(300, dtype=dtype)
     plain = copy.deepcopy(base)
-    adapted = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear"))
-    logged: list[Json] = []
-    trainer = PPOTrainer(
-        args=PPOConfig(
-            **quiet_arguments(
-                tmp_path,
-                use_vllm=True,
-                learning_rate=0.03,
-                total_episodes=12,
-                per_device_train_batch_size=4,
-                response_length=4,
-                temperature=1.0,
-                num_sample_generations=0,
-                kl_limit=None,
-            )
-        ),
+    judge = reward_model(300, seed=4, dtype=dtype)
+    settings: Json = {
+        "use_vllm": True,
+        "learning_rate": 0.03,
+        "total_episodes": 12,
+        "per_device_train_batch_size": 4,
+        "response_length": 4,
+        "temperature": 1.0,
+        "num_sample_generations": 0,
+        "kl_limit": None,
+        **changes,
+    }
+    made = PPOTrainer(
+        args=PPOConfig(**quiet_arguments(folder, **settings)),
         processing_class=tokenizer(),
-        model=PolicyAndValue(adapted, reward_model(300, seed=4, dtype=dtype)),
-        reward_model=Scorer(reward_model(300, seed=4, dtype=dtype), PAD),
+        model=PolicyAndValue(
+            get_peft_model(base, LoraConfig(r=4, target_modules="all-linear")), judge
+        ),
+        reward_model=Scorer(copy.deepcopy(judge), PAD),
         train_dataset=[PromptIds(f"p{n}", (5 + n, 9)) for n in range(4)],
     )
     engines[0].model = plain.requires_grad_(False)
-    fit(trainer, log=logged.append, progress=lambda *_: None)
+    return made
+
+
+def test_lora_trains_with_an_engine(tmp_path: Path, engines: list[StandIn]) -> None:
+    """The engine holds no adapters: it is given the weights that the adapters make."""
+    logged: list[Json] = []
+    fit(with_adapters(tmp_path, engines), log=logged.append, progress=lambda *_: None)
     gaps = [row["rollout/logprob_gap"] for row in logged if "rollout/logprob_gap" in row]
     assert len(gaps) == 3
     assert max(gaps) < 1e-9
     assert max(row["objective/kl_k3"] for row in logged if "objective/kl_k3" in row) > 1e-3
+
+
+def test_what_is_pushed_is_not_rounded_by_autocast(tmp_path: Path, engines: list[StandIn]) -> None:
+    trainer = with_adapters(tmp_path, engines, torch.float32, bf16=True)
+    adapted = trainer.trained.policy
+    torch.manual_seed(2)
+    for name, one in adapted.named_parameters():
+        if "lora_B" in name:
+            one.data.normal_()
+    trainer.roller.complete(trainer.trained, trainer.prompts, [1, 2, 3, 4])
+    merged = dict(copy.deepcopy(adapted).merge_and_unload().named_parameters())
+    pushed = dict(engines[0].model.named_parameters())
+    assert all(torch.equal(pushed[name], one) for name, one in merged.items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (LoraConfig(target_modules=["q_proj"], use_dora=True), "q_proj has peft.tuners.lora"),
+        (LoraConfig(target_modules=["embed_tokens"]), r"embed_tokens has .*\.Embedding"),
+        (LoraConfig(target_modules=["q_proj"], lora_bias=True), "q_proj has peft.tuners.lora"),
+        (IA3Config(target_modules=["q_proj"], feedforward_modules=[]), "the policy has IA3"),
+    ],
+    ids=["dora", "embedding", "bias", "ia3"],
+)
+def test_adapters_that_could_not_be_pushed_are_refused(settings: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_adapters(get_peft_model(policy(40, attention_bias=True), settings))
+
+
+def test_a_layer_that_is_trained_whole_is_pushed_as_it_is_now() -> None:
+    settings = LoraConfig(r=4, target_modules=["q_proj"], modules_to_save=["lm_head"])
+    model = get_peft_model(policy(40), settings, adapter_name="policy")
+    model.add_adapter("other", settings)
+    for name, one in model.named_parameters():
+        if "modules_to_save" in name:
+            one.data.fill_(2.0 if ".policy." in name else 3.0)
+    check_adapters(model)
+    pushed = dict(merged_weights(model))
+    assert pushed.keys() == dict(policy(40).named_parameters()).keys()
+    assert (pushed["lm_head.weight"] == 2).all()
 
 
 def test_the_gap_by_hand() -> None:
@@ -181,9 +231,54 @@ def test_the_gap_by_hand() -> None:
     assert found.numbers["rollout/logprob_gap_max"] == pytest.approx(0.25)
     assert found.too_far(0.2) is None
     assert "0.167 nats" in (found.too_far(0.1) or "")
+    found.note([Completion((3, 1), True, (math.nan, -2.0)), drawn[1]], read, mask)
+    assert "log-probabilities of the engine that samples are not numbers" in (
+        found.too_far(0.1) or ""
+    )
     found.note([Completion((3, 1), True)], read[:1], mask[:1])  # the policy itself sampled
     assert found.numbers == {}
     assert found.too_far(0.0) is None
+
+
+def test_every_process_judges_the_gaps_of_all() -> None:
+    """One is 0.4 nats off on one token, the other agrees on three: 0.1 in the mean, for both."""
+
+    class Both(Processes):
+        """The two as one sees them: what the other holds is added."""
+
+        def summed(self, values: torch.Tensor) -> torch.Tensor:
+            return values + (torch.tensor([0.0, 3.0]) if values[1] == 1 else torch.tensor([0.4, 1]))
+
+        def highest(self, values: torch.Tensor) -> torch.Tensor:
+            return values.clamp(min=0.4)
+
+    off, agrees = Agreement(), Agreement()
+    off.note([Completion((4,), False, (-0.6,))], torch.tensor([[-1.0]]), torch.ones(1, 1))
+    agrees.note([Completion((4, 5, 6), False, (-1.0,) * 3)], -torch.ones(1, 3), torch.ones(1, 3))
+    assert off.too_far(0.2)
+    assert agrees.too_far(0.05) is None
+    for one in (off, agrees):
+        one.over(Both(), torch.device("cpu"))
+        assert one.numbers["rollout/logprob_gap"] == pytest.approx(0.1)
+        assert one.numbers["rollout/logprob_gap_max"] == pytest.approx(0.4)
+        assert one.too_far(0.2) is None
+        assert one.too_far(0.05)
+
+
+def test_log_probs_that_are_no_numbers_stop_the_training(
+    tmp_path: Path, engines: list[StandIn]
+) -> None:
+    trainer = trainer_in(tmp_path, VLLM)
+    engines[0].broken = True
+    with pytest.raises(FloatingPointError, match="of the engine that samples are not numbers"):
+        fit(trainer, log=lambda _: None, progress=lambda *_: None)
+
+
+def test_prompts_fit_into_what_the_engine_reads(tmp_path: Path, engines: list[StandIn]) -> None:
+    with pytest.raises(ValueError, match=r"in a context of 7: the longest has 3"):
+        trainer_in(tmp_path, {**VLLM, "vllm_max_model_length": 7})
+    assert engines == []
+    assert trainer_in(tmp_path, {"vllm_max_model_length": 7})  # it samples itself
 
 
 def test_without_vllm_it_says_how_to_get_it(tmp_path: Path) -> None:

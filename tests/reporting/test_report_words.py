@@ -152,6 +152,12 @@ TEST = ("reward", "test")
             "10 % of the sampled",
         ),
         (
+            changed("sample", "prompts_cut", to=0),
+            changed("sample", "prompts_cut", to=3),
+            "Long prompts were cut.",
+            "3 in sampling. Raise",
+        ),
+        (
             changed("evaluate", "policies", "sft", "win_rate_low", to=0.50),
             changed("evaluate", "policies", "sft", "win_rate_low", to=0.501),
             "SFT does not tie with itself.",

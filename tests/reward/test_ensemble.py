@@ -1,5 +1,6 @@
 """Several reward models asked together: heads on one trunk or whole models; one zero, one unit."""
 
+import shutil
 import statistics
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import torch
 from tiny_models import EOS, PAD, gradients, parameters, policy, quiet_arguments, reward_model, save
 from tiny_models import tokenizer as tiny_tokenizer
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from rlhf.models.batching import make_rows
 from rlhf.models.loading import load_scorer, score_head
@@ -269,6 +270,34 @@ def test_members_have_one_zero_and_one_unit(
     found = ensembled(base, tmp_path / "model", ensemble, lora)
     assert found.steps == (3 if kind == "heads" else 9)
     check(tmp_path / "model", ensemble)
+
+
+def test_where_pad_is_eos_plain_tools_read_the_saved_members(base: Path, tmp_path: Path) -> None:
+    source = tmp_path / "base"
+    shutil.copytree(base, source)
+    made = AutoTokenizer.from_pretrained(source)
+    made.pad_token = made.eos_token
+    made.save_pretrained(source)
+    train_seeds(
+        lambda place, seed, _: trained(source, place, Ensemble(), seed=seed),
+        Ensemble(2, "seeds"),
+        tmp_path / "model",
+        REFERENCES,
+        EOS,
+        seed=5,
+        dtype="float32",
+    )
+    members = np.array(Scorer.load(tmp_path / "model", EOS).score_members(*ASKED))
+    rows = make_rows(ASKED[0], ASKED[1], PAD)
+    for number in range(2):
+        folder = member_folder(tmp_path / "model", number)
+        plain = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        assert (
+            AutoTokenizer.from_pretrained(folder).pad_token_id == plain.config.pad_token_id == PAD
+        )
+        with torch.no_grad():
+            logits = plain(input_ids=rows.input_ids, attention_mask=rows.attention_mask).logits
+        assert np.diff(logits[:, 0]) == pytest.approx(np.diff(members[:, number]), abs=1e-4)
 
 
 def test_heads_on_an_encoder(encoder: Path, tmp_path: Path) -> None:
