@@ -139,7 +139,7 @@ def test_a_second_run_skips_everything_without_torch(whole: Path) -> None:
     "kills",
     [
         [("label", 9), ("certify", 11), ("ppo", 11)],
-        pytest.param([("pretrain", 7), ("reward", 3), ("dpo", 5), ("ppo", 19)], marks=SLOW),
+        pytest.param([("pretrain", 7), ("reward", 3), ("dpo", 5), ("ppo", 15)], marks=SLOW),
     ],
     ids=["three", "four"],
 )
