@@ -17,15 +17,21 @@ def refusals(config: RunConfig, certify: Path | None) -> dict[str, str]:
     """Which of this run's stages may not start on the reward model that the certificate in
     `certify` is about (None: there is none), and why: stage -> sentence.
     """
-    climbing = [one for one in CLIMBERS if getattr(config, one).enabled]
-    if certify is None or not climbing:
+    asking = [one for one in CLIMBERS if needs_fitness(config, one)]
+    if certify is None or not asking:
         return {}
     certificate = read_certificate_of(certify)
-    return {
-        one: _refusal(certificate, one)
-        for one in climbing
-        if certificate["verdict"] != FIT and not getattr(config, one).allow_unfit_reward
-    }
+    if certificate["verdict"] == FIT:
+        return {}
+    return {one: _refusal(certificate, one) for one in asking}
+
+
+def needs_fitness(config: RunConfig, stage: str) -> bool:
+    """Whether a stage of this run starts only where the certificate says that it may."""
+    if stage not in CLIMBERS or not config.certify.enabled:
+        return False
+    section = getattr(config, stage)
+    return bool(section.enabled and not section.allow_unfit_reward)
 
 
 def held_out_asked(config: RunConfig) -> int | None:
@@ -34,10 +40,7 @@ def held_out_asked(config: RunConfig) -> int | None:
     """
     from rlhf.reward.certificate import thresholds
 
-    waiting = [one for one in CLIMBERS if getattr(config, one).enabled]
-    if not config.certify.enabled or all(
-        getattr(config, one).allow_unfit_reward for one in waiting
-    ):
+    if not any(needs_fitness(config, one) for one in CLIMBERS):
         return None
     (bound,) = (one.rl for one in thresholds() if one.name == "held_out_prompts")
     return None if bound is None else int(bound)

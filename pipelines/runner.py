@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.config import RunConfig
-from pipelines.fitness import refusals
+from pipelines.fitness import needs_fitness, refusals
 from pipelines.graph import check_stage, stages_of
 from pipelines.metrics import MetricsLog
 from pipelines.opening import note_opening
@@ -116,7 +116,9 @@ class Run:
                 break
             missing = [need for need in self._needs(stage) if need not in ready]
             if missing:
-                steps.append(Step(stage, None, None, f"after {missing[-1]}"))
+                fit = "certify" in missing and needs_fitness(self.config, stage.name)
+                proviso = ", if that says fit for RL" if fit else ""
+                steps.append(Step(stage, None, None, f"after {missing[-1]}{proviso}"))
                 continue
             fingerprint, done = self._attempt(stage, ready, again=again)
             if done is not None:
@@ -141,25 +143,27 @@ class Run:
                 self._leave_out(stage, ready)
                 if stage.name in self.left_out:
                     self.observer.left_out(stage, self.left_out[stage.name])
+                    self._summarise(ready)
                     continue
                 if self._lacks_policies(stage):
                     raise UnfitRewardError(" ".join(self.left_out.values()))
                 ready[stage.name] = self._bring_up(stage, ready, again=again)
                 path = StageFolder(self.folder / stage.name).at(ready[stage.name].fingerprint)
                 stage.show(self.config, path)
-                write_summary(
-                    self.config.folder,
-                    self.folder,
-                    ready | self._still_in_use(ready),
-                    self.config.ledger,
-                    simulated=self.config.labelers == "simulated",
-                    left_out=self.left_out,
-                )
+                self._summarise(ready)
             return ready
 
-    def _still_in_use(self, ready: dict[str, Completion]) -> dict[str, Completion]:
+    def _summarise(self, ready: dict[str, Completion]) -> None:
+        """Writes the summary: what is ready, and what later stages made of it before."""
         stages = [one for one in stages_of(self.config) if one.name not in self.left_out]
-        return still_in_use(self.folder, stages, ready)
+        write_summary(
+            self.config.folder,
+            self.folder,
+            ready | still_in_use(self.folder, stages, ready),
+            self.config.ledger,
+            simulated=self.config.labelers == "simulated",
+            left_out=self.left_out,
+        )
 
     def _leave_out(self, stage: Stage, ready: dict[str, Completion]) -> None:
         """Notes why a stage may not start on what is ready."""

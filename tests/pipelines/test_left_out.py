@@ -129,6 +129,8 @@ def test_the_others_are_made_and_compared_without_what_may_not_start(
     tmp_path: Path, made: dict[str, Any]
 ) -> None:
     first, said = run(tmp_path)
+    why = {one.stage.name: one.why for one in first.plan()}
+    assert why["ppo"] == "after certify, if that says fit for RL"
     done = first.execute()
     assert said[3:] == ["done dpo", "left out ppo", "done evaluate", "done report"]
     assert first.left_out["ppo"].startswith("PPO does not start: the reward model is not yet fit")
@@ -224,6 +226,7 @@ def test_where_nothing_else_is_trained_the_run_stops(tmp_path: Path) -> None:
     with pytest.raises(UnfitRewardError, match=r"PPO does not start: .* RLOO does not start: "):
         alone.execute()
     assert said == [*(f"done {name}" for name in GIVEN), "left out ppo", "left out rloo"]
+    assert summary_of(alone)["left_out"].keys() == {"ppo", "rloo"}
     planned, _ = run(tmp_path, "dpo.enabled=false", "rloo.enabled=true")
     assert [one.stage.name for one in planned.plan()] == [*GIVEN, "ppo", "rloo"]
 
