@@ -15,6 +15,7 @@ from pipelines.config import RunConfig
 from pipelines.fitness import needs_fitness, refusals
 from pipelines.graph import check_stage, stages_of
 from pipelines.metrics import MetricsLog
+from pipelines.observer import Observer
 from pipelines.opening import note_opening
 from pipelines.reasons import why_again
 from pipelines.stage import Stage, UnfitRewardError, WaitingForPeopleError, Work
@@ -27,25 +28,6 @@ from rlhf.tracking.environment import environment
 from rlhf.tracking.ledger import booked
 from rlhf.tracking.mirror import Mirror, open_mirror
 from rlhf.tracking.run_folder import Completion, StageFolder, owned
-
-
-class Observer:
-    """Is told what the runner does; this one says nothing."""
-
-    def kept(self, stage: Stage, done: Completion) -> None:
-        """A complete stage was skipped."""
-
-    def left_out(self, stage: Stage, why: str) -> None:
-        """A stage may not start, and the run goes on without it."""
-
-    def started(self, stage: Stage, why: str) -> None:
-        """A stage begins."""
-
-    def progressed(self, stage: Stage, done: int, total: int) -> None:
-        """A stage did `done` of `total` steps."""
-
-    def finished(self, stage: Stage, done: Completion) -> None:
-        """A stage is complete."""
 
 
 @dataclass(frozen=True, slots=True)

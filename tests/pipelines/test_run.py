@@ -28,7 +28,8 @@ KILLER = """
 import os, signal, sys
 from pathlib import Path
 from pipelines.config import load_config
-from pipelines.runner import Observer, Run
+from pipelines.observer import Observer
+from pipelines.runner import Run
 stage_name, step, runs_dir = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 class Killer(Observer):
     def progressed(self, stage, done, total):
