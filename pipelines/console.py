@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from pipelines.forecasting import Forecast
-from pipelines.runner import Observer
+from pipelines.observer import Observer
 from pipelines.stage import Stage
 from rlhf.data.identity import Json
 from rlhf.tracking.run_folder import Completion

@@ -9,6 +9,7 @@ from pipelines.stage import UnfitRewardError, Work
 from rlhf.data.identity import Json
 
 FIT = "fit for RL"
+HELD_OUT = "held_out_prompts"
 Climber = Literal["ppo", "rloo"]
 CLIMBERS: tuple[Climber, ...] = get_args(Climber)
 
@@ -17,15 +18,21 @@ def refusals(config: RunConfig, certify: Path | None) -> dict[str, str]:
     """Which of this run's stages may not start on the reward model that the certificate in
     `certify` is about (None: there is none), and why: stage -> sentence.
     """
-    climbing = [one for one in CLIMBERS if getattr(config, one).enabled]
-    if certify is None or not climbing:
+    asking = [one for one in CLIMBERS if needs_fitness(config, one)]
+    if certify is None or not asking:
         return {}
     certificate = read_certificate_of(certify)
-    return {
-        one: _refusal(certificate, one)
-        for one in climbing
-        if certificate["verdict"] != FIT and not getattr(config, one).allow_unfit_reward
-    }
+    if certificate["verdict"] == FIT:
+        return {}
+    return {one: _refusal(certificate, one) for one in asking}
+
+
+def needs_fitness(config: RunConfig, stage: str) -> bool:
+    """Whether a stage of this run starts only where the certificate says that it may."""
+    if stage not in CLIMBERS or not config.certify.enabled:
+        return False
+    section = getattr(config, stage)
+    return bool(section.enabled and not section.allow_unfit_reward)
 
 
 def held_out_asked(config: RunConfig) -> int | None:
@@ -34,12 +41,9 @@ def held_out_asked(config: RunConfig) -> int | None:
     """
     from rlhf.reward.certificate import thresholds
 
-    waiting = [one for one in CLIMBERS if getattr(config, one).enabled]
-    if not config.certify.enabled or all(
-        getattr(config, one).allow_unfit_reward for one in waiting
-    ):
+    if not any(needs_fitness(config, one) for one in CLIMBERS):
         return None
-    (bound,) = (one.rl for one in thresholds() if one.name == "held_out_prompts")
+    (bound,) = (one.rl for one in thresholds() if one.name == HELD_OUT)
     return None if bound is None else int(bound)
 
 
@@ -62,13 +66,13 @@ def fitness_for_rl(work: Work, climber: Climber) -> Json:
 
 
 def _refusal(certificate: Json, climber: Climber) -> str:
-    failing = [one["threshold"] for one in certificate["checks"] if one["passes"]["rl"] is False]
+    failing = [one for one in certificate["checks"] if one["passes"]["rl"] is False]
     first = failing[0]
     name = climber.upper()
     others = f" and {len(failing) - 1} more checks" if len(failing) > 1 else ""
     return (
         f"{name} does not start: the reward model is {_said(certificate['verdict'])} "
-        f"({first['title']}{others}): {_remedy(certificate, first)}, or set "
+        f"({first['threshold']['title']}{others}): {_remedy(certificate, first)}, or set "
         f"{climber}.allow_unfit_reward=true to start all the same, or {climber}.enabled=false to "
         f"go on without {name}; `rlhf reward certify` shows all."
     )
@@ -78,6 +82,11 @@ def _said(verdict: str) -> str:
     return "not yet fit for RL" if verdict == "not yet" else verdict
 
 
-def _remedy(certificate: Json, threshold: Json) -> str:
+def _remedy(certificate: Json, failing: Json) -> str:
+    threshold = failing["threshold"]
+    if threshold["name"] == HELD_OUT:  # another split would be another run, without the rankings
+        asked, held = threshold["rl"], failing["value"] or 0
+        had = f"{asked:.0f} held-out ones are asked, {held:.0f} are ranked"
+        return f"rank answers to more prompts ({had})"
     more = (certificate["forecast"] or {}).get("more")
     return f"collect about {more:,} more rankings" if more else str(threshold["remedy"])

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.config import RunConfig
-from pipelines.fitness import refusals
+from pipelines.fitness import needs_fitness, refusals
 from pipelines.graph import check_stage, stages_of
 from pipelines.metrics import MetricsLog
+from pipelines.observer import Observer
 from pipelines.opening import note_opening
 from pipelines.reasons import why_again
 from pipelines.stage import Stage, UnfitRewardError, WaitingForPeopleError, Work
@@ -27,25 +28,6 @@ from rlhf.tracking.environment import environment
 from rlhf.tracking.ledger import booked
 from rlhf.tracking.mirror import Mirror, open_mirror
 from rlhf.tracking.run_folder import Completion, StageFolder, owned
-
-
-class Observer:
-    """Is told what the runner does; this one says nothing."""
-
-    def kept(self, stage: Stage, done: Completion) -> None:
-        """A complete stage was skipped."""
-
-    def left_out(self, stage: Stage, why: str) -> None:
-        """A stage may not start, and the run goes on without it."""
-
-    def started(self, stage: Stage, why: str) -> None:
-        """A stage begins."""
-
-    def progressed(self, stage: Stage, done: int, total: int) -> None:
-        """A stage did `done` of `total` steps."""
-
-    def finished(self, stage: Stage, done: Completion) -> None:
-        """A stage is complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +98,9 @@ class Run:
                 break
             missing = [need for need in self._needs(stage) if need not in ready]
             if missing:
-                steps.append(Step(stage, None, None, f"after {missing[-1]}"))
+                fit = "certify" in missing and needs_fitness(self.config, stage.name)
+                proviso = ", if that says fit for RL" if fit else ""
+                steps.append(Step(stage, None, None, f"after {missing[-1]}{proviso}"))
                 continue
             fingerprint, done = self._attempt(stage, ready, again=again)
             if done is not None:
@@ -141,25 +125,27 @@ class Run:
                 self._leave_out(stage, ready)
                 if stage.name in self.left_out:
                     self.observer.left_out(stage, self.left_out[stage.name])
+                    self._summarise(ready)
                     continue
                 if self._lacks_policies(stage):
                     raise UnfitRewardError(" ".join(self.left_out.values()))
                 ready[stage.name] = self._bring_up(stage, ready, again=again)
                 path = StageFolder(self.folder / stage.name).at(ready[stage.name].fingerprint)
                 stage.show(self.config, path)
-                write_summary(
-                    self.config.folder,
-                    self.folder,
-                    ready | self._still_in_use(ready),
-                    self.config.ledger,
-                    simulated=self.config.labelers == "simulated",
-                    left_out=self.left_out,
-                )
+                self._summarise(ready)
             return ready
 
-    def _still_in_use(self, ready: dict[str, Completion]) -> dict[str, Completion]:
+    def _summarise(self, ready: dict[str, Completion]) -> None:
+        """Writes the summary: what is ready, and what later stages made of it before."""
         stages = [one for one in stages_of(self.config) if one.name not in self.left_out]
-        return still_in_use(self.folder, stages, ready)
+        write_summary(
+            self.config.folder,
+            self.folder,
+            ready | still_in_use(self.folder, stages, ready),
+            self.config.ledger,
+            simulated=self.config.labelers == "simulated",
+            left_out=self.left_out,
+        )
 
     def _leave_out(self, stage: Stage, ready: dict[str, Completion]) -> None:
         """Notes why a stage may not start on what is ready."""

@@ -114,7 +114,10 @@ def _what_rl_asks(work: Work, ranked: Set[str]) -> str:
         f"{len(held_out & ranked)} of {len(held_out)} are there."
     )
     if len(held_out) < asked:
-        said += " There are more with a larger sample.num_prompts or prompts.shares.test."
+        said += (
+            " A larger sample.num_prompts or prompts.shares.test brings more; set it before you "
+            "rank, since rankings do not move to other responses."
+        )
     return said
 
 

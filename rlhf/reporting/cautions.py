@@ -4,16 +4,15 @@ true.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from rlhf.data.identity import Json
 from rlhf.data.policies import TRAINED, policy_name
 from rlhf.evaluation.spelling import listed
 from rlhf.evaluation.suspicion import Suspect, suspects
 from rlhf.evaluation.winrate import wilson, win_rate
-from rlhf.reporting.certificate import FIT, unfit
+from rlhf.reporting import reward_cautions as on_reward
+from rlhf.reporting.caution import Caution
 from rlhf.reporting.formatting import THIN, count, number, percent, percent_span, signed, with_span
-from rlhf.reporting.length import SIGNS_OF_LENGTH, held_out, length_signs
 from rlhf.reporting.liked import trained_in
 from rlhf.reporting.measured import fitted, trail_name, trails
 from rlhf.reporting.reading import RunRecord
@@ -22,22 +21,8 @@ from rlhf.reporting.samples import is_judged
 LENGTH_CHANGE = 0.15
 KL_NATS = 15.0
 UNFINISHED = 0.05
-ACCURACY_GAP = 0.10
-AGREEMENT = 0.65
-CALIBRATION = 0.10
 FEW_PROMPTS = 100
 FEW_OF_LIKE_LENGTH = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Caution:
-    """A headline in a few words, and what the figures are. A `grave` one stands before the
-    verdict.
-    """
-
-    headline: str
-    text: str
-    grave: bool = False
 
 
 def cautions_of(run: RunRecord) -> list[Caution]:
@@ -53,12 +38,6 @@ def _policies(run: RunRecord) -> Iterator[tuple[str, Json, Json]]:
             yield policy_name(name), rows[name], rows["sft"]
 
 
-def _length_trap(run: RunRecord) -> Iterator[Caution]:
-    signs = length_signs(run)
-    if len(signs) >= SIGNS_OF_LENGTH:
-        yield Caution("The reward model has learned length.", " ".join(signs), grave=True)
-
-
 def _dependent_judge(run: RunRecord) -> Iterator[Caution]:
     if not run.independent:
         judge = run.result("evaluate")["judge"]
@@ -72,36 +51,6 @@ def _dependent_judge(run: RunRecord) -> Iterator[Caution]:
             f"Win rates come from the {which}; let people, or a model that saw none of these "
             "rankings, compare the answers.",
         )
-
-
-def _unfit_reward(run: RunRecord) -> Iterator[Caution]:
-    verdict = unfit(run)
-    if verdict is not None:
-        yield Caution(
-            "PPO climbed a reward model that is not certified for RL.",
-            f"The certificate says: {verdict}. The config told PPO to start all the same "
-            "(ppo.allow_unfit_reward).",
-        )
-    elif run.result("ppo") and not run.certificate:
-        yield Caution(
-            "The reward model was not certified.",
-            "Nobody checked whether it is good enough for PPO; turn on certify.enabled.",
-        )
-
-
-def _left_out(run: RunRecord) -> Iterator[Caution]:
-    """RL that the config asks for and the certificate did not let start."""
-    verdict = run.certificate.get("verdict", FIT)
-    if "evaluate" not in run.stages or verdict == FIT:
-        return
-    for name in ("ppo", "rloo"):
-        asked = run.config.get(name, {})
-        if asked.get("enabled") and not asked.get("allow_unfit_reward") and not run.result(name):
-            yield Caution(
-                f"{policy_name(name)} was left out.",
-                f"The certificate of the reward model says: {verdict}. The policies on this page "
-                "are those that were trained without it.",
-            )
 
 
 def _gamed_reward(run: RunRecord) -> Iterator[Caution]:
@@ -264,56 +213,6 @@ def _uneven_judge(run: RunRecord) -> Iterator[Caution]:
         )
 
 
-def _length_baseline(run: RunRecord) -> Iterator[Caution]:
-    found = held_out(run.result("reward"))
-    if len(length_signs(run)) >= SIGNS_OF_LENGTH:
-        return
-    if found and found[1]["accuracy"]["low"] <= found[1]["length_baseline"]["value"]:
-        accuracy, baseline = found[1]["accuracy"], found[1]["length_baseline"]
-        yield Caution(
-            "The reward model may know little more than length.",
-            f"It orders {with_span(accuracy['value'], (accuracy['low'], accuracy['high']))} of "
-            "the held-out votes rightly; picking the longer answer orders "
-            f"{percent(baseline['value'])}.",
-        )
-
-
-def _overfit(run: RunRecord) -> Iterator[Caution]:
-    reward = run.result("reward")
-    found = held_out(reward)
-    if found and "train" in reward:
-        train, other = reward["train"]["accuracy"]["value"], found[1]["accuracy"]["value"]
-        if train - other > ACCURACY_GAP:
-            yield Caution(
-                "The reward model is overfitted.",
-                f"{percent(train)} accuracy on its training prompts, {percent(other)} on held-out "
-                "ones.",
-            )
-
-
-def _calibration(run: RunRecord) -> Iterator[Caution]:
-    found = held_out(run.result("reward"))
-    if found and found[1]["calibration_error"] > CALIBRATION:
-        row = found[1]
-        too_sure = sum((p - share) * votes for p, share, votes in row["bins"] if p > 0.5) > 0
-        yield Caution(
-            f"The reward model is {'too sure' if too_sure else 'not sure enough'}.",
-            "Its probabilities miss the labelers' shares by "
-            f"{number(row['calibration_error'])} on average.",
-        )
-
-
-def _agreement(run: RunRecord) -> Iterator[Caution]:
-    agreement = run.result("label").get("agreement", {})
-    strict = agreement.get("strict")
-    if strict is not None and strict < AGREEMENT:
-        yield Caution(
-            "Labelers disagree.",
-            f"Two labelers order {with_span(strict, agreement['strict_interval'])} of pairs "
-            "alike; half would be chance. The guidelines may leave too much open.",
-        )
-
-
 def _few_prompts(run: RunRecord) -> Iterator[Caution]:
     asked = run.result("evaluate").get("prompts", FEW_PROMPTS)
     if asked < FEW_PROMPTS:
@@ -363,10 +262,10 @@ def _changed_code(run: RunRecord) -> Iterator[Caution]:
 
 
 CHECKS: tuple[Callable[[RunRecord], Iterator[Caution]], ...] = (
-    _length_trap,
+    on_reward.length_trap,
     _dependent_judge,
-    _unfit_reward,
-    _left_out,
+    on_reward.unfit_reward,
+    on_reward.left_out,
     _gamed_reward,
     _suspicious,
     _past_the_peak,
@@ -376,10 +275,10 @@ CHECKS: tuple[Callable[[RunRecord], Iterator[Caution]], ...] = (
     _unfinished,
     _cut_prompts,
     _uneven_judge,
-    _length_baseline,
-    _overfit,
-    _calibration,
-    _agreement,
+    on_reward.length_baseline,
+    on_reward.overfit,
+    on_reward.calibration,
+    on_reward.agreement,
     _few_prompts,
     _newer_stages,
     _withdrawn,

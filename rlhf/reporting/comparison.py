@@ -14,7 +14,8 @@ from rlhf.data.jsonl import AtomicText
 from rlhf.data.policies import policy_name
 from rlhf.evaluation.spelling import listed
 from rlhf.evaluation.winrate import WinRate, win_rate
-from rlhf.reporting.cautions import Caution, cautions_of
+from rlhf.reporting.caution import Caution
+from rlhf.reporting.cautions import cautions_of
 from rlhf.reporting.costs import costs_of_run, energy, grams, small
 from rlhf.reporting.formatting import (
     ABSENT,

@@ -11,7 +11,8 @@ from pipelines import graph
 from pipelines.campaigns import campaign_name
 from pipelines.config import RunConfig, load_config
 from pipelines.fitness import held_out_asked
-from pipelines.runner import Observer, Run
+from pipelines.observer import Observer
+from pipelines.runner import Run
 from pipelines.stage import Stage, UnfitRewardError, WaitingForPeopleError, Work
 from pipelines.stages import label
 from pipelines.stages import report as report_stage
@@ -27,7 +28,13 @@ UNFIT: Json = {
     "verdict": "not yet",
     "checks": [
         {
-            "threshold": {"title": "held-out prompts with a ranking", "remedy": "rank more"},
+            "threshold": {
+                "name": "held_out_prompts",
+                "title": "held-out prompts with a ranking",
+                "remedy": "rank more",
+                "rl": 100.0,
+            },
+            "value": 29.0,
             "passes": {"rl": False},
         }
     ],
@@ -129,9 +136,14 @@ def test_the_others_are_made_and_compared_without_what_may_not_start(
     tmp_path: Path, made: dict[str, Any]
 ) -> None:
     first, said = run(tmp_path)
+    why = {one.stage.name: one.why for one in first.plan()}
+    assert why["ppo"] == "after certify, if that says fit for RL"
     done = first.execute()
     assert said[3:] == ["done dpo", "left out ppo", "done evaluate", "done report"]
-    assert first.left_out["ppo"].startswith("PPO does not start: the reward model is not yet fit")
+    assert first.left_out["ppo"].startswith(
+        "PPO does not start: the reward model is not yet fit for RL (held-out prompts with a "
+        "ranking): rank answers to more prompts (100 held-out ones are asked, 29 are ranked), or "
+    )
     assert done["evaluate"].result["policies"].keys() == {"sft", "dpo"}
     summary = summary_of(first)
     assert (summary["best"], summary["left_out"]) == ("dpo", first.left_out)
@@ -224,6 +236,7 @@ def test_where_nothing_else_is_trained_the_run_stops(tmp_path: Path) -> None:
     with pytest.raises(UnfitRewardError, match=r"PPO does not start: .* RLOO does not start: "):
         alone.execute()
     assert said == [*(f"done {name}" for name in GIVEN), "left out ppo", "left out rloo"]
+    assert summary_of(alone)["left_out"].keys() == {"ppo", "rloo"}
     planned, _ = run(tmp_path, "dpo.enabled=false", "rloo.enabled=true")
     assert [one.stage.name for one in planned.plan()] == [*GIVEN, "ppo", "rloo"]
 
@@ -255,7 +268,7 @@ def test_a_run_that_waits_for_people_says_what_the_certificate_will_ask(tmp_path
     with pytest.raises(
         WaitingForPeopleError,
         match=r"1 of 60 rankings .* asks for rankings of 100 test prompts: 1 of 3 are there\. "
-        r"There are more with a larger sample.num_prompts or prompts.shares.test\.\)",
+        r"A larger sample.num_prompts or prompts.shares.test brings more; set it before",
     ):
         label.run(work)
     assert held_out_asked(config) == 100

@@ -28,7 +28,8 @@ KILLER = """
 import os, signal, sys
 from pathlib import Path
 from pipelines.config import load_config
-from pipelines.runner import Observer, Run
+from pipelines.observer import Observer
+from pipelines.runner import Run
 stage_name, step, runs_dir = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 class Killer(Observer):
     def progressed(self, stage, done, total):
@@ -139,7 +140,7 @@ def test_a_second_run_skips_everything_without_torch(whole: Path) -> None:
     "kills",
     [
         [("label", 9), ("certify", 11), ("ppo", 11)],
-        pytest.param([("pretrain", 7), ("reward", 3), ("dpo", 5), ("ppo", 19)], marks=SLOW),
+        pytest.param([("pretrain", 7), ("reward", 3), ("dpo", 5), ("ppo", 15)], marks=SLOW),
     ],
     ids=["three", "four"],
 )
