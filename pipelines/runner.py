@@ -141,7 +141,7 @@ class Run:
         write_summary(
             self.config.folder,
             self.folder,
-            ready | still_in_use(self.folder, stages, ready),
+            ready | still_in_use(self.config, self.folder, stages, ready),
             self.config.ledger,
             simulated=self.config.labelers == "simulated",
             left_out=self.left_out,

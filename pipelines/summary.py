@@ -5,8 +5,9 @@ completed.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipelines.config import RunConfig
 from pipelines.stage import Stage
-from rlhf.data.identity import Json
+from rlhf.data.identity import Json, canonical
 from rlhf.data.jsonl import read_json, write_json
 from rlhf.evaluation.gate import verdict_on
 from rlhf.evaluation.openings import read_openings
@@ -44,10 +45,13 @@ def write_summary(
 
 
 def still_in_use(
-    round_folder: Path, stages: Sequence[Stage], done: Mapping[str, Completion]
+    config: RunConfig,
+    round_folder: Path,
+    stages: Sequence[Stage],
+    done: Mapping[str, Completion],
 ) -> dict[str, Completion]:
-    """What later stages completed before, where it was made from what is `done` now: a call that
-    goes only so far takes nothing out of the summary that still holds.
+    """What later stages completed before, where it was made from what is `done` now as the config
+    asks for: a call that goes only so far takes nothing out of the summary that still holds.
     """
     found: dict[str, Completion] = {}
     for stage in stages:
@@ -55,6 +59,10 @@ def still_in_use(
         current = folder.current()
         made = None if current is None else folder.completion(current.name)
         if stage.name in done or current is None or made is None:
+            continue
+        asked = read_json(current / "config.json")
+        same = canonical(asked["settings"]) == canonical(stage.settings(config))
+        if asked["version"] != stage.version or not same:
             continue
         known = {**done, **found}
         read = read_json(current / "inputs.json")["stages"]

@@ -199,6 +199,9 @@ def test_what_a_shorter_call_does_not_reach_stays_in_the_summary(tmp_path: Path)
     shorter.execute()
     held = summary_of(shorter)
     assert held["best"] == whole["best"] == "dpo"
+    asked, _ = run(tmp_path, "dpo.beta=0.7", until="certify")
+    asked.execute()
+    assert "policies" not in summary_of(asked), "another DPO is asked for now"
     assert held["policies"] == whole["policies"]
     assert held["verdict_says"] == whole["verdict_says"]
     changed, _ = run(tmp_path, "dpo.beta=0.7", until="dpo")
