@@ -24,7 +24,7 @@ from rlhf.models.generation import Sampling
 from rlhf.models.loading import without_dropout
 from rlhf.models.training import QuietTrainer
 from rlhf.policy.backends import Backend
-from rlhf.policy.held_out import HeldOut, Watch, evaluate
+from rlhf.policy.held_out import HeldOut, Watch, conversations_of, evaluate
 from rlhf.policy.kl import KLController
 from rlhf.policy.memory import explain_out_of_memory, is_out_of_memory
 from rlhf.policy.phases import Clock
@@ -127,6 +127,7 @@ class PPOTrainer(QuietTrainer):
             processing_class,
             reward_processing_class,
             args.stop_token_id,
+            conversations_of(self.prompts, held_out),
         )
         for frozen in frozen_models(self.ref_model, rewards, models):
             without_dropout(frozen).eval().requires_grad_(False).to(self.args.device)

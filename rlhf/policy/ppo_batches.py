@@ -64,17 +64,20 @@ def prompts_from(
         raise ValueError("the data set of prompts is empty")
     if isinstance(dataset[0], PromptIds):
         return [dataset[row] for row in range(len(dataset))]
-    if "input_ids" not in dataset[0] and "prompt" in dataset[0] and hasattr(dataset, "map"):
+    ours = "input_ids" not in dataset[0]  # then ids are those of `prompt`
+    if ours and "prompt" in dataset[0] and hasattr(dataset, "map"):
         dataset = dataset.map(
             lambda row: {"input_ids": _ids_of_prompt(row["prompt"], tokenizer)},
             num_proc=processes,
         )
     found = []
     for number in range(len(dataset)):
-        ids = _ids_of(dataset[number], tokenizer, collator)
+        row = dataset[number]
+        ids = _ids_of(row, tokenizer, collator)
         if not ids:
             raise ValueError(f"row {number} of the data set holds no prompt: it has no input_ids")
-        found.append(PromptIds(content_id("prompt", ids), ids))
+        said = _messages_of(row.get("prompt")) if ours and collator is None else ()
+        found.append(PromptIds(content_id("prompt", ids), ids, said))
     return found
 
 
@@ -95,7 +98,13 @@ def _ids_of(
 def _ids_of_prompt(prompt: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     if isinstance(prompt, str):
         return list(tokenizer(prompt)["input_ids"])
-    return prompt_ids(tokenizer, [Message(one["role"], one["content"]) for one in prompt])
+    return prompt_ids(tokenizer, _messages_of(prompt))
+
+
+def _messages_of(prompt: Any) -> tuple[Message, ...]:
+    if not isinstance(prompt, list):
+        return ()
+    return tuple(Message(one["role"], one["content"]) for one in prompt)
 
 
 def check_prompts(
