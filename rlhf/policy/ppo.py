@@ -420,11 +420,26 @@ class PPOTrainer(QuietTrainer):
             means["lr"] = self._get_learning_rate()
         super().log({**logs, **means}, *arguments, **named)
 
+    def create_model_card(
+        self,
+        model_name: str | None = None,
+        dataset_name: str | None = None,
+        tags: str | list[str] | None = None,
+        **named: Any,
+    ) -> None:
+        """The card of the policy, which `push_to_hub` sends; the arguments are TRL's."""
+        models, self.model = self.model, self.trained.policy
+        try:
+            named.setdefault("dataset", dataset_name)
+            super().create_model_card(model_name=model_name, tags=tags, **named)
+        finally:
+            self.model = models
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Saves the policy and its tokenizer, so that anything can load the folder; what a
-        checkpoint needs to go on is saved by the training itself.
+        """Saves the policy and its tokenizer, so that anything can load the folder, or what is
+        pushed; what a checkpoint needs to go on is saved by the training itself.
         """
-        if _internal_call:
+        if _internal_call and output_dir is not None:  # a checkpoint's
             super().save_model(output_dir, _internal_call=True)
         elif self.args.should_save:
             folder = output_dir or self.args.output_dir or "."

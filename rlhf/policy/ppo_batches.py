@@ -57,7 +57,8 @@ def prompts_from(
     """The prompts of a data set: `PromptIds`, or rows with `input_ids` as TRL's scripts make them,
     or rows with a `prompt` (a text, or messages), which are tokenised in `processes` processes.
 
-    A collator is asked for each row alone; what its `attention_mask` leaves out is no prompt.
+    A collator is asked for each row alone. What an `attention_mask`, the collator's or the row's,
+    leaves out is no prompt.
     Raises ValueError naming the first row that holds none.
     """
     if len(dataset) == 0:
@@ -91,7 +92,9 @@ def _ids_of(
             kept = torch.as_tensor(batch["attention_mask"])[0].bool()
         return tuple((ids if kept is None else ids[kept]).tolist())
     if "input_ids" in row:
-        return tuple(int(one) for one in row["input_ids"])
+        ids, mask = row["input_ids"], row.get("attention_mask")
+        kept = [1] * len(ids) if mask is None else mask
+        return tuple(int(one) for one, is_text in zip(ids, kept, strict=True) if is_text)
     return tuple(_ids_of_prompt(row["prompt"], tokenizer)) if "prompt" in row else ()
 
 
