@@ -421,17 +421,13 @@ class PPOTrainer(QuietTrainer):
         super().log({**logs, **means}, *arguments, **named)
 
     def create_model_card(
-        self,
-        model_name: str | None = None,
-        dataset_name: str | None = None,
-        tags: str | list[str] | None = None,
-        **named: Any,
+        self, *arguments: Any, dataset_name: str | None = None, **named: Any
     ) -> None:
-        """The card of the policy, which `push_to_hub` sends; the arguments are TRL's."""
+        """The card of the policy, which `push_to_hub` sends; `dataset_name` is TRL's argument."""
         models, self.model = self.model, self.trained.policy
         try:
             named.setdefault("dataset", dataset_name)
-            super().create_model_card(model_name=model_name, tags=tags, **named)
+            super().create_model_card(*arguments, **named)
         finally:
             self.model = models
 

@@ -92,9 +92,9 @@ def _ids_of(
             kept = torch.as_tensor(batch["attention_mask"])[0].bool()
         return tuple((ids if kept is None else ids[kept]).tolist())
     if "input_ids" in row:
-        ids, mask = row["input_ids"], row.get("attention_mask")
-        kept = [1] * len(ids) if mask is None else mask
-        return tuple(int(one) for one, is_text in zip(ids, kept, strict=True) if is_text)
+        read, mask = row["input_ids"], row.get("attention_mask")
+        text = [1] * len(read) if mask is None else mask
+        return tuple(int(one) for one, is_text in zip(read, text, strict=True) if is_text)
     return tuple(_ids_of_prompt(row["prompt"], tokenizer)) if "prompt" in row else ()
 
 

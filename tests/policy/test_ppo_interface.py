@@ -439,7 +439,7 @@ def test_a_script_may_end_with_a_push(tmp_path: Path, monkeypatch: pytest.Monkey
             sent.append(named)
 
     monkeypatch.setattr(transformers.trainer, "hf_api", Hub)
-    made.hub_model_id = "someone/policy"
+    monkeypatch.setattr(made, "hub_model_id", "someone/policy")
     made.push_to_hub(dataset_name="descriptiveness")
     assert sent[0]["folder_path"] == made.args.output_dir
     folder = Path(str(made.args.output_dir))
