@@ -19,7 +19,14 @@ def settings(config: RunConfig) -> Json:
 
 
 def run(work: Work) -> Json:
-    """Writes the monitor, trained as the reward model is."""
+    """Writes the monitor, trained as the reward model is. Raises ValueError where PPO would never
+    look at it.
+    """
+    if work.config.ppo.trainer.get("num_sample_generations") == 0:
+        raise ValueError(
+            "ppo.monitor is on and ppo.trainer.num_sample_generations is 0, so that nobody would "
+            "look at it: raise the one, or turn the other off"
+        )
     from pipelines.ranked import tokenise_ranked
     from rlhf.models.loading import load_tokenizer, pad_token_id
     from rlhf.reward.accuracy import measure, score_ranked

@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.identity import Json
+from rlhf.data.records import Message
 from rlhf.models.conversation import decode
 from rlhf.policy.advantages import masked_mean
 from rlhf.policy.ppo_models import ActorCritic
@@ -30,6 +31,14 @@ class HeldOut:
 
     prompts: Sequence[PromptIds]
     monitor: Rewards | None = None
+
+
+def conversations_of(
+    prompts: Sequence[PromptIds], held_out: HeldOut | None
+) -> dict[tuple[int, ...], tuple[Message, ...]]:
+    """What prompts of training and evaluation are made of, by their ids, where that is known."""
+    asked = [*prompts, *(held_out.prompts if held_out is not None else ())]
+    return {one.ids: one.messages for one in asked if one.messages}
 
 
 @dataclass(slots=True)

@@ -7,7 +7,6 @@ appendix C.
 """
 
 import functools
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,16 +21,16 @@ from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_jsonl
 from rlhf.models.generation import Sampling
 from rlhf.models.loading import without_dropout
-from rlhf.models.training import QuietTrainer
 from rlhf.policy.backends import Backend
-from rlhf.policy.held_out import HeldOut, Watch, evaluate
+from rlhf.policy.checkpoints import KeptTrainer
+from rlhf.policy.held_out import HeldOut, Watch, conversations_of, evaluate
 from rlhf.policy.kl import KLController
 from rlhf.policy.memory import explain_out_of_memory, is_out_of_memory
 from rlhf.policy.phases import Clock
 from rlhf.policy.ppo_batches import RolloutBatches, check_prompts, mini_batch, prompts_from
 from rlhf.policy.ppo_config import COMPUTED, PPOConfig
 from rlhf.policy.ppo_loss import ppo_loss, update_numbers
-from rlhf.policy.ppo_models import all_finite, load_trained_state, trained_state
+from rlhf.policy.ppo_models import trained_state
 from rlhf.policy.ppo_setup import context_of, frozen_models, models_of, reference_of
 from rlhf.policy.preemption import Preempted, Savings
 from rlhf.policy.processes import Processes
@@ -40,8 +39,6 @@ from rlhf.policy.rewards import RewardFunction, Rewards, rewards_of
 from rlhf.policy.rollout import Roller, Rollout, Shaping, rollout_numbers, shape, what_is_wrong
 from rlhf.policy.training_log import Averages, Pace
 
-WEIGHTS = "policy_and_value.pt"
-STATE = "ppo_state.json"
 SAMPLES = "samples.jsonl"
 BEST = "best.pt"
 __all__ = ["PPOConfig", "PPOTrainer"]
@@ -49,7 +46,7 @@ __all__ = ["PPOConfig", "PPOTrainer"]
 log = logging.getLogger(__name__)
 
 
-class PPOTrainer(QuietTrainer):
+class PPOTrainer(KeptTrainer):
     """PPO with the arguments of TRL 1.12's `PPOTrainer`, and some of ours.
 
     `reward_model`: a classifier, or anything with `score(prompts, responses)` on token ids;
@@ -127,6 +124,7 @@ class PPOTrainer(QuietTrainer):
             processing_class,
             reward_processing_class,
             args.stop_token_id,
+            conversations_of(self.prompts, held_out),
         )
         for frozen in frozen_models(self.ref_model, rewards, models):
             without_dropout(frozen).eval().requires_grad_(False).to(self.args.device)
@@ -138,7 +136,6 @@ class PPOTrainer(QuietTrainer):
         self.averages = Averages()
         self._rollout: Rollout | None = None
         self._ended = False
-        self._between: tuple[float, dict[str, list[float]]] | None = None
         self.pace = Pace(self.roller.clock)
 
     def _inner(self, args: PPOConfig) -> PPOConfig:
@@ -191,11 +188,6 @@ class PPOTrainer(QuietTrainer):
         return VLLMBackend(
             self.config, self.trained.policy, self.accelerator, tokenizer, eos_token_id
         )
-
-    @property
-    def trained(self) -> Any:
-        """Policy and values, as `ppo_models` puts them together."""
-        return self.accelerator.unwrap_model(self.model)
 
     def shaping(self) -> Shaping:
         """How scores become advantages in the rollout that comes next."""
@@ -299,23 +291,6 @@ class PPOTrainer(QuietTrainer):
             return
         raise FloatingPointError(f"rollout {number}: {wrong}{self._saved_between()}")
 
-    def _steered(self) -> tuple[float, dict[str, list[float]]]:
-        """What a rollout changes beside weights: the KL coefficient, what was noted."""
-        return self.controller.coef, {name: list(row) for name, row in self.averages.noted.items()}
-
-    def _saved_between(self) -> str:
-        """Saves a training that stops where the weights are those of the end of a rollout and are
-        numbers, as it was then; says where.
-        """
-        if self._between is None or not self.state.global_step:
-            return ""
-        if not all_finite(trained_state(self.trained)):
-            return ""
-        self.controller.coef, self.averages.noted = self._between
-        self._save_checkpoint(self.model, trial=None)  # type: ignore[arg-type]
-        self.control = self.callback_handler.on_save(self.args, self.state, self.control)
-        return f"; the weights before it are saved in checkpoint-{self.state.global_step}"
-
     def _update(self, model: Any, number: int, update: int) -> torch.Tensor:
         assert self._rollout is not None
         rollout, config = self._rollout, self.config
@@ -418,34 +393,3 @@ class PPOTrainer(QuietTrainer):
             means |= self.pace.taken(self._episode(), means["objective/response_tokens"])
             means["lr"] = self._get_learning_rate()
         super().log({**logs, **means}, *arguments, **named)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Saves the policy and its tokenizer, so that anything can load the folder; what a
-        checkpoint needs to go on is saved by the training itself.
-        """
-        if _internal_call:
-            super().save_model(output_dir, _internal_call=True)
-        elif self.args.should_save:
-            folder = output_dir or self.args.output_dir or "."
-            self.trained.policy.save_pretrained(folder)
-            self.tokenizer_of_policy.save_pretrained(folder)
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        folder = Path(output_dir or self.args.output_dir or ".")
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save(state_dict or trained_state(self.trained), folder / WEIGHTS)
-        state = {
-            "kl_coef": self.controller.coef,
-            "noted": self.averages.noted,
-            "history": self.watch.history,
-            "samples": self.watch.samples,
-        }
-        (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        folder = Path(resume_from_checkpoint)
-        load_trained_state(model or self.trained, torch.load(folder / WEIGHTS, weights_only=True))
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        self.controller.coef = state["kl_coef"]
-        self.averages.noted = state["noted"]
-        self.watch = Watch(state["history"], state["samples"])

@@ -57,24 +57,28 @@ def prompts_from(
     """The prompts of a data set: `PromptIds`, or rows with `input_ids` as TRL's scripts make them,
     or rows with a `prompt` (a text, or messages), which are tokenised in `processes` processes.
 
-    A collator is asked for each row alone; what its `attention_mask` leaves out is no prompt.
+    A collator is asked for each row alone. What an `attention_mask`, the collator's or the row's,
+    leaves out is no prompt.
     Raises ValueError naming the first row that holds none.
     """
     if len(dataset) == 0:
         raise ValueError("the data set of prompts is empty")
     if isinstance(dataset[0], PromptIds):
         return [dataset[row] for row in range(len(dataset))]
-    if "input_ids" not in dataset[0] and "prompt" in dataset[0] and hasattr(dataset, "map"):
+    ours = "input_ids" not in dataset[0]  # then ids are those of `prompt`
+    if ours and "prompt" in dataset[0] and hasattr(dataset, "map"):
         dataset = dataset.map(
             lambda row: {"input_ids": _ids_of_prompt(row["prompt"], tokenizer)},
             num_proc=processes,
         )
     found = []
     for number in range(len(dataset)):
-        ids = _ids_of(dataset[number], tokenizer, collator)
+        row = dataset[number]
+        ids = _ids_of(row, tokenizer, collator)
         if not ids:
             raise ValueError(f"row {number} of the data set holds no prompt: it has no input_ids")
-        found.append(PromptIds(content_id("prompt", ids), ids))
+        said = _messages_of(row.get("prompt")) if ours and collator is None else ()
+        found.append(PromptIds(content_id("prompt", ids), ids, said))
     return found
 
 
@@ -88,14 +92,22 @@ def _ids_of(
             kept = torch.as_tensor(batch["attention_mask"])[0].bool()
         return tuple((ids if kept is None else ids[kept]).tolist())
     if "input_ids" in row:
-        return tuple(int(one) for one in row["input_ids"])
+        read, mask = row["input_ids"], row.get("attention_mask")
+        text = [1] * len(read) if mask is None else mask
+        return tuple(int(one) for one, is_text in zip(read, text, strict=True) if is_text)
     return tuple(_ids_of_prompt(row["prompt"], tokenizer)) if "prompt" in row else ()
 
 
 def _ids_of_prompt(prompt: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     if isinstance(prompt, str):
         return list(tokenizer(prompt)["input_ids"])
-    return prompt_ids(tokenizer, [Message(one["role"], one["content"]) for one in prompt])
+    return prompt_ids(tokenizer, _messages_of(prompt))
+
+
+def _messages_of(prompt: Any) -> tuple[Message, ...]:
+    if not isinstance(prompt, list):
+        return ()
+    return tuple(Message(one["role"], one["content"]) for one in prompt)
 
 
 def check_prompts(

@@ -4,17 +4,19 @@ text, a function of the user's, or several added.
 
 import importlib
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from transformers import PreTrainedTokenizerBase
 
-from rlhf.models.conversation import response_ids
+from rlhf.data.records import Message
+from rlhf.models.conversation import prompt_ids, response_ids
 from rlhf.models.loading import SCORE_HEADS, eos_token_id, pad_token_id
 from rlhf.reward.scorer import Scorer
 
 Ids = Sequence[int]
+Conversations = Mapping[tuple[int, ...], Sequence[Message]]
 RewardFunction = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
 
 log = logging.getLogger(__name__)
@@ -31,12 +33,15 @@ class Rewards(Protocol):
 class TextRewards:
     """A reward model with another tokenizer: what the policy wrote is decoded and read again.
     `stop_token_id` ends a response in place of the policy's EOS, and is no part of its text.
+    `conversations` are what prompts are made of, by their ids: the reward model reads them in its
+    own chat format. A prompt that is not among them is read as its text without special tokens.
     """
 
     scorer: Scorer
     policy_tokenizer: PreTrainedTokenizerBase
     reward_tokenizer: PreTrainedTokenizerBase
     stop_token_id: int | None = None
+    conversations: Conversations = field(default_factory=dict)
 
     def score(self, prompts: Sequence[Ids], responses: Sequence[Ids]) -> list[float]:
         """Rewards of the texts; a response that ended ends with the reward model's own EOS."""
@@ -45,6 +50,9 @@ class TextRewards:
         return self.scorer.score(asked, answers)
 
     def _prompt(self, ids: Ids) -> list[int]:
+        messages = self.conversations.get(tuple(ids))
+        if messages and self.reward_tokenizer.chat_template:
+            return prompt_ids(self.reward_tokenizer, messages)
         text = self.policy_tokenizer.decode(list(ids), skip_special_tokens=True)
         found = self.reward_tokenizer(text, add_special_tokens=False)["input_ids"]
         return list(found) or [eos_token_id(self.reward_tokenizer)]
@@ -124,14 +132,18 @@ def rewards_of(
     tokenizer: PreTrainedTokenizerBase,
     reward_tokenizer: PreTrainedTokenizerBase | None = None,
     stop_token_id: int | None = None,
+    conversations: Conversations | None = None,
 ) -> Rewards:
     """The rewards of a model (a classifier, or anything that scores ids), of a function, or their
-    sum; `stop_token_id` is what ends a response where that is not EOS. Raises ValueError where
+    sum; `stop_token_id` is what ends a response where that is not EOS, `conversations` what prompts
+    are made of, by their ids. Raises ValueError where
     there is neither, or where the model cannot read these ids.
     """
     sources: list[Rewards] = []
     if model is not None:
-        sources.append(_of_model(model, tokenizer, reward_tokenizer, stop_token_id))
+        sources.append(
+            _of_model(model, tokenizer, reward_tokenizer, stop_token_id, conversations or {})
+        )
     if function is not None:
         sources.append(FunctionRewards(function, tokenizer))
     if not sources:
@@ -144,6 +156,7 @@ def _of_model(
     tokenizer: PreTrainedTokenizerBase,
     reward_tokenizer: PreTrainedTokenizerBase | None,
     stop_token_id: int | None,
+    conversations: Conversations,
 ) -> Rewards:
     if hasattr(model, "score") and not hasattr(model, "config"):
         return cast("Rewards", model)  # a Scorer, or what behaves like one
@@ -156,8 +169,14 @@ def _of_model(
             "which costs a decoding and a tokenising for each, and shifts scores where the text "
             "does not come back as it was."
         )
+        if not (conversations and reward_tokenizer.chat_template):
+            log.warning(
+                "Prompts reach that reward model without the format of a chat: give a data set "
+                "with `prompt` as messages, and a reward tokenizer with a chat template, if it was "
+                "trained on chats."
+            )
         scorer = Scorer(model, pad_token_id(reward_tokenizer))
-        return TextRewards(scorer, tokenizer, reward_tokenizer, stop_token_id)
+        return TextRewards(scorer, tokenizer, reward_tokenizer, stop_token_id, conversations)
     known = int(model.config.get_text_config().vocab_size)
     if known < len(tokenizer):
         raise ValueError(

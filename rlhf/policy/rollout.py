@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from rlhf.data.identity import seed_from
+from rlhf.data.records import Message
 from rlhf.models.batching import CHUNK_ROWS, Rows, make_rows, per_token, response_logprobs
 from rlhf.models.generation import Completion, Sampling, sample
 from rlhf.policy.advantages import (
@@ -35,10 +36,13 @@ SAMPLED_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class PromptIds:
-    """A prompt to roll out from: its record id and its token ids."""
+    """A prompt to roll out from: its record id and its token ids; and the conversation that these
+    are of, where the data set told it.
+    """
 
     id: str
     ids: tuple[int, ...]
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

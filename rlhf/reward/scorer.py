@@ -54,7 +54,8 @@ def _padded_right(rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class Scorer:
-    """A reward model that scores token ids: demonstrations score 0 on average, at unit scale.
+    """A reward model that scores token ids: the responses that it learned from score 0 on average,
+    at unit scale.
 
     That scale is in the weights of the head; the shift stands in the config as `reward_shift` and
     is applied here. `scale` is what the head was divided by: sigmoid(scale * difference) is the

@@ -64,6 +64,12 @@ def test_the_stage_trains_on_those_and_the_reward_model_on_the_others(tmp_path: 
     assert {one.prompt_id for one in data["train"][0]} == set(train) - own
 
 
+def test_a_monitor_that_nobody_would_look_at_is_not_trained(tmp_path: Path) -> None:
+    work = at_work(tmp_path, "monitor", WATCHED, "ppo.trainer.num_sample_generations=0")
+    with pytest.raises(ValueError, match="nobody would look at it"):
+        monitor.run(work)
+
+
 def test_without_rankings_of_its_own_it_says_so(tmp_path: Path) -> None:
     gathered(tmp_path, each=2, prompts=10, splits=("validation", "test"))
     preferred(tmp_path)

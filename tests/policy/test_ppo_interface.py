@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from tiny_models import EOS, PAD, parameters, policy, quiet_arguments, reward_model, save, tokenizer
@@ -316,6 +317,9 @@ def test_a_collator_and_a_text_data_set_give_the_same_prompts() -> None:
     assert [list(one.ids) for one in plain_] == ROWS
     assert prompts_from(rows, tokenizer(), collator=DataCollatorWithPadding(tokenizer())) == plain_
     assert prompts_from([PromptIds("a", (3,))], tokenizer())[0].id == "a"
+    padded = {"input_ids": [[0, 0, 5, 9], [6, 9, 11, 0]], "attention_mask": [[0, 0, 1, 1], [1] * 4]}
+    found = prompts_from(Dataset.from_dict(padded), tokenizer())
+    assert [one.ids for one in found] == [(5, 9), (6, 9, 11, 0)]
     texts = ["How do I boil an egg?", "I do not know."]
     found = prompts_from(Dataset.from_dict({"prompt": texts}), tokenizer(), processes=1)
     assert [list(one.ids) for one in found] == [tokenizer()(text)["input_ids"] for text in texts]
@@ -423,3 +427,22 @@ def test_the_reward_model_may_be_anything_that_scores_ids(tmp_path: Path) -> Non
     assert row["objective/rewards"] == pytest.approx(-row["objective/response_tokens"])
     judge = Scorer(reward_model(300, seed=4, dtype=torch.float32), PAD)
     assert isinstance(trainer_in(tmp_path, reward_model=judge).roller.rewards, Scorer)
+
+
+def test_a_script_may_end_with_a_push(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As TRL's do: `trainer.push_to_hub(dataset_name=...)`."""
+    made = trainer_in(tmp_path)
+    sent: list[Json] = []
+
+    class Hub:
+        def upload_folder(self, **named: Any) -> None:
+            sent.append(named)
+
+    monkeypatch.setattr(transformers.trainer, "hf_api", Hub)
+    monkeypatch.setattr(made, "hub_model_id", "someone/policy")
+    made.push_to_hub(dataset_name="descriptiveness")
+    assert sent[0]["folder_path"] == made.args.output_dir
+    folder = Path(str(made.args.output_dir))
+    assert "descriptiveness" in (folder / "README.md").read_text()
+    pushed = AutoModelForCausalLM.from_pretrained(folder)
+    assert torch.equal(parameters(pushed), parameters(made.trained.policy))

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from ppo_run import TEXTS, train, trainer_in
 from tiny_models import EOS, PAD, policy, reward_model, tokenizer
 
+from rlhf.models.conversation import CHAT_TEMPLATES, prompt_ids
 from rlhf.models.decoder import train_tokenizer
 from rlhf.models.training import newest_checkpoint
 from rlhf.policy.advantages import shaped_scores
-from rlhf.policy.held_out import Watch, alarms, repetition
+from rlhf.policy.held_out import Watch, alarms, conversations_of, repetition
 from rlhf.policy.kl import KLController, estimate_kl, kl_k1, kl_k3
+from rlhf.policy.ppo_batches import prompts_from
 from rlhf.policy.ptx import ptx_batch, ptx_loss
 from rlhf.policy.rewards import FunctionRewards, reward_function, rewards_of
 from rlhf.reward.scorer import Scorer
@@ -138,6 +140,32 @@ def test_a_reward_model_with_another_tokenizer_reads_the_text(
     assert stopped.score([mine], [[*answer[:-1], 9]]) == pytest.approx(expected, abs=1e-5)
     same = rewards_of(reward_model(300), None, tokenizer(), copy.deepcopy(tokenizer()))
     assert isinstance(same, Scorer)
+
+
+def test_a_chat_is_read_in_the_format_of_the_reward_model(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    theirs = train_tokenizer(["Quite other words, and many of them."] * 9, 280)
+    judge = reward_model(280, dtype=torch.float32)
+    messages = [{"role": "user", "content": "Name three."}]
+    (asked,) = prompts_from([{"prompt": messages}], tokenizer())
+    assert prompts_from([{"prompt": messages, "input_ids": [5]}], tokenizer())[0].messages == ()
+    answer = [*tokenizer()("Apples.")["input_ids"], EOS]
+    known = conversations_of([asked], None)
+    as_text = rewards_of(judge, None, tokenizer(), theirs, conversations=known)
+    assert "without the format of a chat" in caplog.text  # theirs has no template
+    caplog.clear()
+    theirs.chat_template = CHAT_TEMPLATES["plain-turns"]
+    made = rewards_of(judge, None, tokenizer(), theirs, conversations=known)
+    assert "without the format of a chat" not in caplog.text
+    expected = Scorer(judge, PAD).score(
+        [prompt_ids(theirs, asked.messages)],
+        [[*theirs("Apples.")["input_ids"], theirs.eos_token_id]],
+    )
+    found = made.score([asked.ids], [answer])
+    assert found == pytest.approx(expected, abs=1e-5)
+    theirs.chat_template = None
+    assert as_text.score([asked.ids], [answer]) != pytest.approx(found, abs=1e-3)
 
 
 class TurnsToNan:

@@ -1,0 +1,94 @@
+"""What a PPO training leaves on disk: checkpoints that it goes on from to the bit, and the policy
+as anything can load it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from rlhf.models.training import QuietTrainer
+from rlhf.policy.held_out import Watch
+from rlhf.policy.kl import KLController
+from rlhf.policy.ppo_models import all_finite, load_trained_state, trained_state
+from rlhf.policy.training_log import Averages
+
+WEIGHTS = "policy_and_value.pt"
+STATE = "ppo_state.json"
+
+
+class KeptTrainer(QuietTrainer):
+    """A trainer of policy and values whose state beside the Trainer's own is what is named here."""
+
+    tokenizer_of_policy: PreTrainedTokenizerBase
+    controller: KLController
+    averages: Averages
+    watch: Watch
+    # What `_steered` gave at the end of a rollout, while the weights are still those of then.
+    _between: tuple[float, dict[str, list[float]]] | None = None
+
+    @property
+    def trained(self) -> Any:
+        """Policy and values, as `ppo_models` puts them together."""
+        return self.accelerator.unwrap_model(self.model)
+
+    def _steered(self) -> tuple[float, dict[str, list[float]]]:
+        """What a rollout changes beside weights: the KL coefficient, what was noted."""
+        return self.controller.coef, {name: list(row) for name, row in self.averages.noted.items()}
+
+    def _saved_between(self) -> str:
+        """Saves a training that stops where the weights are those of the end of a rollout and are
+        numbers, as it was then; says where.
+        """
+        if self._between is None or not self.state.global_step:
+            return ""
+        if not all_finite(trained_state(self.trained)):
+            return ""
+        self.controller.coef, self.averages.noted = self._between
+        self._save_checkpoint(self.model, trial=None)  # type: ignore[arg-type]
+        self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+        return f"; the weights before it are saved in checkpoint-{self.state.global_step}"
+
+    def create_model_card(
+        self, *arguments: Any, dataset_name: str | None = None, **named: Any
+    ) -> None:
+        """The card of the policy, which `push_to_hub` sends; `dataset_name` is TRL's argument."""
+        models, self.model = self.model, self.trained.policy
+        try:
+            named.setdefault("dataset", dataset_name)
+            super().create_model_card(*arguments, **named)
+        finally:
+            self.model = models
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Saves the policy and its tokenizer, so that anything can load the folder, or what is
+        pushed; what a checkpoint needs to go on is saved by the training itself.
+        """
+        if _internal_call and output_dir is not None:  # a checkpoint's
+            super().save_model(output_dir, _internal_call=True)
+        elif self.args.should_save:
+            folder = output_dir or self.args.output_dir or "."
+            self.trained.policy.save_pretrained(folder)
+            self.tokenizer_of_policy.save_pretrained(folder)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        folder = Path(output_dir or self.args.output_dir or ".")
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(state_dict or trained_state(self.trained), folder / WEIGHTS)
+        state = {
+            "kl_coef": self.controller.coef,
+            "noted": self.averages.noted,
+            "history": self.watch.history,
+            "samples": self.watch.samples,
+        }
+        (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        load_trained_state(model or self.trained, torch.load(folder / WEIGHTS, weights_only=True))
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        self.controller.coef = state["kl_coef"]
+        self.averages.noted = state["noted"]
+        self.watch = Watch(state["history"], state["samples"])
