@@ -163,6 +163,8 @@ def test_own_answers_are_listed_opened_and_corrected(client: TestClient, replies
     assert [row["item_id"] for row in listed] == [item["item_id"] for item in reversed(items)]
     assert [row["title"] for row in listed] == ["Question 1?", "Question 0?"]
     assert len(client.get("/api/mine", params={"limit": 1}).json()["answers"]) == 1
+    rest = client.get("/api/mine", params={"limit": 1, "offset": 1}).json()["answers"]
+    assert [row["title"] for row in rest] == ["Question 0?"]
     assert client.get("/api/mine", params={"limit": 0}).status_code == 422
     first = items[0]
     opened = client.get(f"/api/items/{first['item_id']}").json()
