@@ -59,6 +59,7 @@ TEXTS: dict[str, str] = {
     "votes_title": "How the labelers ordered, best first",
     "vote_none": "none is acceptable, no order",
     "vote_none_too": "{order} (none is acceptable)",
+    "vote_why": "Why: {rationale}",
     # Dock
     "best_first": "Best first",
     "so_far": "Your answer so far",
@@ -135,6 +136,8 @@ TEXTS: dict[str, str] = {
     "diff_left": "Left",
     "diff_right": "Right",
     "diff_mine": "Your answer",
+    "diff_sentences": "These texts are too long to be compared word by word: the sentences that "
+    "differ are marked.",
     "diff_too_large": "These texts are too long to be compared word by word: they stand side by "
     "side without marks.",
     "diff_same": "The two texts are the same, word for word.",

@@ -82,9 +82,11 @@ function prepareCard(bank, letter, board, index, texts) {
 
 function prepareVotes(place, votes, texts) {
   place.hidden = !votes;
-  const rows = (votes ?? []).map(({ order, none }) => {
+  const rows = (votes ?? []).map(({ order, none, rationale }) => {
     const said = order && none ? format(texts.vote_none_too, { order }) : order;
-    return element("li", said || texts.vote_none);
+    const row = element("li", said || texts.vote_none);
+    if (rationale) row.append(element("p", format(texts.vote_why, { rationale })));
+    return row;
   });
   find("ol", place).replaceChildren(...rows);
 }

@@ -189,7 +189,13 @@ def test_only_reviewers_review_and_see_orders_without_names(tmp_path: Path) -> N
             task = replies.claim(campaign, labeler)
             assert task is not None
             order = tuple((one,) for one in sorted(task.shown)[::turn])
-            replies.submit(task.item_id, labeler, Judgement(order), submission_id=labeler)
+            replies.submit(
+                task.item_id,
+                labeler,
+                Judgement(order),
+                submission_id=labeler,
+                rationale=f"{labeler}'s reason",
+            )
         replies.open_reviews(campaign)
         roles: dict[str, Role] = {"ada": "labeler", "rex": "reviewer"}
 
@@ -225,7 +231,10 @@ def test_only_reviewers_review_and_see_orders_without_names(tmp_path: Path) -> N
         ids = sorted(response["id"] for response in item["responses"])
         assert item["mode"] == "review"
         orders = [[[one] for one in ids], [[one] for one in ids[::-1]]]
-        assert item["votes"] == [{"groups": groups, "none": False} for groups in orders]
+        assert item["votes"] == [
+            {"groups": groups, "none": False, "rationale": why}
+            for groups, why in zip(orders, ("bo's reason", "cy's reason"), strict=True)
+        ]
         assert '"bo"' not in reply.text
         assert '"cy"' not in reply.text
 
