@@ -100,8 +100,8 @@ class Told(_Sent):
 
 def task_json(task: Task, name: int, votes: list[Ranking] | None = None) -> Json:
     """What the browser may know of a task: its `name`, ids and texts, in this labeler's order; no
-    model names, and nothing that tells a check from work. `votes` are shown as orders, without who
-    gave them.
+    model names, and nothing that tells a check from work. `votes` are shown as orders with
+    reasons, without who gave them.
 
     Raises ValueError where the item has more responses than the page has letters.
     """
@@ -123,7 +123,11 @@ def task_json(task: Task, name: int, votes: list[Ranking] | None = None) -> Json
     }
     if votes is not None:
         row["votes"] = [
-            {"groups": [list(group) for group in vote.groups], "none": vote.none_acceptable}
+            {
+                "groups": [list(group) for group in vote.groups],
+                "none": vote.none_acceptable,
+                "rationale": vote.rationale,
+            }
             for vote in votes
         ]
     return row

@@ -37,7 +37,7 @@ _PROGRESS = {"mine": 4, "done": 120, "wanted": 300}
 # What the routes of `labeling_app.routes` answer, which are plain JSON. A test holds them against
 # the real answers.
 EXAMPLES: dict[str, Json] = {
-    "/api/next": {"item": _ITEM, "version": 3, "progress": _PROGRESS},
+    "/api/next": {"item": _ITEM, "version": 3, "open": True, "progress": _PROGRESS},
     "/api/submit": {"answer_id": "ranking-51cc", "version": 3, "progress": _PROGRESS},
     "/api/skip": {"progress": _PROGRESS},
     "/api/draft": {"item_id": 197433502817},

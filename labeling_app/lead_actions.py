@@ -21,6 +21,7 @@ from labeling_app.lead_bodies import (
 from rlhf.data.identity import Json, canonical
 from rlhf.feedback import leading
 from rlhf.feedback.answering import Answer
+from rlhf.feedback.reviewing import is_reviewable
 from rlhf.feedback.store import Campaign, Store
 
 MAX_UPLOAD_BYTES = 16 * 1024 * 1024
@@ -154,6 +155,7 @@ def campaign_json(campaign: Campaign) -> Json:
     return {
         "name": campaign.name,
         "mode": campaign.mode,
+        "reviewable": is_reviewable(campaign),
         "version": campaign.version,
         "guidelines": campaign.guidelines,
         "guidelines_version": campaign.guidelines_version,

@@ -24,6 +24,7 @@ from rlhf.feedback.items import load_texts
 from rlhf.feedback.modes import MAX_RESPONSES
 from rlhf.feedback.observations import Observations, Vote
 from rlhf.feedback.quality import MINIMUM, judge
+from rlhf.feedback.reviewing import is_reviewable
 from rlhf.feedback.schema import answers, items, prompts
 from rlhf.feedback.verdicts import Verdicts, verdicts_of
 
@@ -239,6 +240,7 @@ def item_json(db: Connection, campaign: Campaign, item_id: int) -> Json | None:
         "responses": [{"id": one.id, "text": one.text} for one in texts],
         "votes": _votes(db, item_id),
         "review": "" if review is None else "asked",
+        "reviewable": is_reviewable(campaign),
         "verdict": [] if review is None else _votes(db, review),
     }
 

@@ -52,7 +52,8 @@ def banner() -> str:
         '<div class="notice changed" hidden><div class="notes">'
         f"<strong>{_t('changed_title')}</strong><ul></ul></div>"
         f"{_button('read', 'changed_read')}{_button('told', 'changed_told')}</div>"
-        f'<div class="notice correcting" hidden><p>{_t("correcting")}</p>'
+        f'<div class="notice correcting" hidden><p>{_t("correcting")} '
+        f'<strong class="unsaved" hidden>{_t("correcting_unsaved")}</strong></p>'
         f"{_button('back', 'correcting_back', 'esc')}</div>"
     )
 
@@ -75,6 +76,7 @@ def own_answers() -> str:
     return (
         f'<div class="head"><h2 tabindex="-1">{_t("mine")}</h2>{_button("mine", "close")}</div>'
         f'<p class="lead">{_t("mine_lead")}</p><ol></ol>'
+        f"{_button('more-mine', 'mine_more', extra='hidden')}"
     )
 
 
@@ -119,6 +121,7 @@ def end() -> str:
     return (
         f'<p class="waiting">{_t("loading")}</p><div class="over" hidden>'
         f'<h2 tabindex="-1">{_t("end_title")}</h2><p class="mine"></p><p class="open"></p>'
+        f"<p>{_t('end_looking')}</p>"
         f'<div class="next"><p>{_t("end_next")}</p><pre tabindex="0"></pre></div>'
         f'<div class="choices">{_button("again", "end_again")}{_button("mine", "mine")}'
         f"{_button('review', 'review_work', extra='hidden')}</div></div>"

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query
 
 from labeling_app import answers
 from labeling_app.desk import (
+    MAX_ITEM_ID,
     Desk,
     check_reviewer,
     member_desk,
@@ -98,7 +99,8 @@ def _answer_routes(router: APIRouter, at_work: Callable[..., Desk]) -> None:
         with refusals():
             task = desk.claim(desk.ahead(after, review=review))
             item = None if task is None else desk.task_json(task)
-        return {"item": item, "version": desk.campaign.version, **desk.progress()}
+        facts = {"version": desk.campaign.version, "open": desk.campaign.settings.open}
+        return {"item": item, **facts, **desk.progress()}
 
     @router.post("/skip", response_model=None)
     def skip(sent: answers.SkipAnswer, desk: Annotated[Desk, at]) -> Json:
@@ -111,9 +113,10 @@ def _answer_routes(router: APIRouter, at_work: Callable[..., Desk]) -> None:
     def mine(
         desk: Annotated[Desk, at],
         limit: Annotated[int, Query(ge=1, le=MAX_OWN_ANSWERS)] = 20,
+        offset: Annotated[int, Query(ge=0, le=MAX_ITEM_ID)] = 0,
     ) -> Json:
-        """The labeler's own last answers, the newest first."""
-        found = desk.store.own_answers(desk.campaign, desk.labeler_id, limit)
+        """The labeler's own last answers, the newest first, the first `offset` left out."""
+        found = desk.store.own_answers(desk.campaign, desk.labeler_id, limit, offset)
         return {
             "answers": [
                 answers.own_answer_json(desk.name(item_id), answer, prompt)

@@ -59,6 +59,7 @@ TEXTS: dict[str, str] = {
     "votes_title": "How the labelers ordered, best first",
     "vote_none": "none is acceptable, no order",
     "vote_none_too": "{order} (none is acceptable)",
+    "vote_why": "Why: {rationale}",
     # Dock
     "best_first": "Best first",
     "so_far": "Your answer so far",
@@ -93,9 +94,12 @@ TEXTS: dict[str, str] = {
     # Own answers
     "mine": "My answers",
     "mine_lead": "Your last answers. Open one to read it again or to correct it.",
+    "mine_more": "Show earlier ones",
     "mine_empty": "You have answered nothing in this campaign yet.",
     "correcting": "You are looking at an earlier answer of yours. What you save replaces it; the "
     "old one stays on record.",
+    "correcting_unsaved": "It shows a change that you did not save; undo brings the saved answer "
+    "back.",
     "correcting_back": "Back without a change",
     # Guidelines and changes
     "consent_title": "Before you begin",
@@ -132,6 +136,8 @@ TEXTS: dict[str, str] = {
     "diff_left": "Left",
     "diff_right": "Right",
     "diff_mine": "Your answer",
+    "diff_sentences": "These texts are too long to be compared word by word: the sentences that "
+    "differ are marked.",
     "diff_too_large": "These texts are too long to be compared word by word: they stand side by "
     "side without marks.",
     "diff_same": "The two texts are the same, word for word.",
@@ -172,6 +178,7 @@ TEXTS: dict[str, str] = {
     "say_all_ranked": "All ranked. Enter submits.",
     "say_all_rated": "All rated. Enter submits.",
     "say_enter_submits": "Enter submits.",
+    "say_more": "There is more to do.",
     "say_saved": "Saved.",
     "say_skipped": "Skipped.",
     "say_told_lead": "The lead is told.",
@@ -205,7 +212,10 @@ TEXTS: dict[str, str] = {
     "end_complete": "All {wanted} answers that the campaign asked for are in.",
     "end_open": "{open} of {wanted} answers are still wanted: they wait for other labelers, or "
     "you skipped them.",
+    "end_paused": "The campaign is paused: nobody is given new items for now. {open} of {wanted} "
+    "answers are still wanted, so come back later.",
     "end_empty": "The campaign holds no items yet.",
     "end_next": "What comes next",
     "end_again": "Look for more",
+    "end_looking": "The page looks for more by itself while it is open.",
 }

@@ -35,7 +35,8 @@ async function call(url, body, texts) {
   throw failure(reason, reply.status, reply.status >= 500);
 }
 
-export const campaign = () => call(address("campaign"), undefined, {});
+/** The campaign; `texts` are those of an earlier reply, where there was one. */
+export const campaign = (texts = {}) => call(address("campaign"), undefined, texts);
 
 export function routes(texts) {
   const post = (path, body, values) => call(address(path, values), body, texts);
@@ -47,7 +48,7 @@ export function routes(texts) {
     flag: (item_id, kind, note) => post("flag", { item_id, kind, note }),
     draft: (item_id, draft) => post("draft", { item_id, draft }),
     heartbeat: (item_ids) => post("heartbeat", { item_ids }),
-    mine: () => get("mine"),
+    mine: (limit, offset) => get("mine", { limit, offset }),
     item: (item_id) => get(`items/${item_id}`),
     consent: (guidelines_version) => post("consent", { guidelines_version }),
     told: (version) => post("told", { version }),

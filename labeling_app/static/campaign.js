@@ -28,7 +28,7 @@ class Campaign {
   }
 
   async refresh() {
-    this.facts = await api.campaign();
+    this.facts = await api.campaign(this.texts);
   }
 
   async consent() {

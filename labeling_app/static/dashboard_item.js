@@ -42,7 +42,7 @@ export function itemDialog(root, texts, server, changed) {
     priority.value = shown.priority;
     const gold = shown.kind === "gold";
     dialog.querySelector('[data-action="work"]').hidden = !gold;
-    dialog.querySelector('[data-action="review"]').hidden = gold || shown.review !== "";
+    dialog.querySelector('[data-action="review"]').hidden = gold || shown.review !== "" || !shown.reviewable;
   }
 
   /** What is wrong with a response, each fault with the number of labelers who say so. */

@@ -90,7 +90,7 @@ export function quality(root, texts, said, facts) {
   answersPlot(root, texts, said, facts.progress.wanted);
   findings(root, texts, said);
   agreement(root, texts, said);
-  disputes(root, texts, said);
+  disputes(root, texts, said, facts.campaign.reviewable);
   labelers(root, texts, said, facts.campaign.settings);
 }
 
@@ -158,16 +158,21 @@ function agreement(root, texts, said) {
 const spelled = (found, spell) =>
   found.interval ? `${spell(found.value)} (${spell(found.interval[0])} to ${spell(found.interval[1])})` : spell(found.value);
 
-function disputes(root, texts, said) {
+function disputes(root, texts, said, reviewable) {
   const section = part(root, "disputes");
   say(lead(section), said.disputes.length ? "" : texts.disputes_none);
-  section.querySelector(".note").hidden = said.disputes.length === 0;
+  section.querySelector(".note").hidden = said.disputes.length === 0 || !reviewable;
+  root.querySelector("#ask-reviews").hidden = !reviewable;
   table(section.querySelector("table"),
     [[texts.item], [texts.prompt, "long"], [texts.agreed, "number"], [texts.labelers, "number"], [texts.review]],
     said.disputes.map((one) => [opener(texts, one.item_id, "dispute"), one.excerpt, percent(one.share),
-      number(one.labelers), one.review ? texts[`review_${one.review}`] : el("button", {
-        type: "button", "data-review": one.item_id, "data-key": `review ${one.item_id}`,
-      }, texts.ask_review)]), said.disputes);
+      number(one.labelers), reviewOf(texts, one, reviewable)]), said.disputes);
+}
+
+function reviewOf(texts, one, reviewable) {
+  if (one.review || !reviewable) return texts[`review_${one.review}`] ?? "";
+  const key = { "data-review": one.item_id, "data-key": `review ${one.item_id}` };
+  return el("button", { type: "button", ...key }, texts.ask_review);
 }
 
 function labelers(root, texts, said, settings) {

@@ -1,13 +1,21 @@
-// The words in which two texts differ. No document here.
+// The words, or the sentences, in which two texts differ. No document here.
 
-const MAX_WORDS = 3000; // of each text, once what they begin and end with alike is set aside
+const MOST = 3000; // pieces of each text, once what they begin and end with alike is set aside
 
 const words = (text) => text.match(/\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu) ?? [];
+const sentences = (text) => text.match(/[^.!?\n]*[.!?\n]+\s*|[^.!?\n]+$/gu) ?? [];
 
-/** Two lists of [text, changed], or null where the texts are too large to be compared. */
-export function wordDiff(left, right) {
-  const a = words(left);
-  const b = words(right);
+/** How two texts differ: `sides`, two lists of [text, changed], and `by` what they were compared:
+ * "words", "sentences", or "nothing" where there are too many of either. */
+export function textDiff(left, right) {
+  const byWords = diff(words(left), words(right));
+  if (byWords) return { by: "words", sides: byWords };
+  const sides = diff(sentences(left), sentences(right));
+  if (sides) return { by: "sentences", sides };
+  return { by: "nothing", sides: [[[left, false]], [[right, false]]] };
+}
+
+function diff(a, b) {
   let start = 0;
   while (start < a.length && start < b.length && a[start] === b[start]) start += 1;
   let end = 0;
@@ -15,7 +23,7 @@ export function wordDiff(left, right) {
     end += 1;
   const n = a.length - start - end;
   const m = b.length - start - end;
-  if (n > MAX_WORDS || m > MAX_WORDS) return null;
+  if (n > MOST || m > MOST) return null;
   const common = longestCommon(a.slice(start, start + n), b.slice(start, start + m));
   return [
     parts(a, start, n, new Set(common.map(([i]) => i))),

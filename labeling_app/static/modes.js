@@ -18,6 +18,8 @@ export function boardFor(item) {
   if (item.answer) board.fill(item.answer);
   if (item.rationale) board.rationale = item.rationale;
   board.settle();
+  const answered = { said: board.said, rationale: board.rationale, picked: 0 };
   board.restore(item.draft);
+  if (item.answer && board.touched()) board.past.push(answered); // a change that was not saved
   return board;
 }

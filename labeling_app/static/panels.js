@@ -61,15 +61,20 @@ export function drawChanges(changes, texts) {
   find('[data-action="read"]', notice).hidden = !guidelines;
 }
 
-export function drawCorrecting(correcting, texts) {
+/** `unsaved`: what is shown holds a change that was not saved. */
+export function drawCorrecting(correcting, unsaved, texts) {
   find("#banner .correcting").hidden = !correcting;
+  find("#banner .unsaved").hidden = !unsaved;
   find('#dock [data-action="skip"]').hidden = correcting;
   const submit = find('#dock [data-action="submit"] .label');
   submit.textContent = correcting ? texts.submit_correction : texts.submit;
 }
 
-/** The labeler's own answers, each a button that opens it. */
-export function drawOwn(answers, open, texts) {
+const OWN_AT_ONCE = 100;
+
+/** The labeler's own answers, each a button that opens it; `ask` for them from a number on. */
+export async function showOwn(ask, open, texts, offset = 0) {
+  const { answers } = await ask(OWN_AT_ONCE, offset);
   const rows = answers.map(({ item_id, answered_at, title }) => {
     const button = Object.assign(element("button", "", "own"), { type: "button" });
     const when = new Date(answered_at);
@@ -80,8 +85,12 @@ export function drawOwn(answers, open, texts) {
     row.append(button);
     return row;
   });
-  find("#mine ol").replaceChildren(...rows);
-  find("#mine .lead").textContent = answers.length ? texts.mine_lead : texts.mine_empty;
+  const list = find("#mine ol");
+  if (offset > 0) list.append(...rows);
+  else list.replaceChildren(...rows);
+  find("#mine .lead").textContent = list.children.length ? texts.mine_lead : texts.mine_empty;
+  find('#mine [data-action="more-mine"]').hidden = answers.length < OWN_AT_ONCE;
+  if (offset > 0) find("button", rows[0])?.focus();
 }
 
 export function ownFailed(error, texts) {

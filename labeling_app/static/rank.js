@@ -142,9 +142,10 @@ export class RankBoard extends NumberedBoard {
 export class ReviewBoard extends RankBoard {
   votes() {
     const letter = (id) => LETTERS[this.ids.indexOf(id)] ?? "?";
-    return this.item.votes.map(({ groups, none }) => ({
+    return this.item.votes.map(({ groups, none, rationale }) => ({
       order: groups.map((group) => group.map(letter).sort().join(" = ")).join(" > "),
       none,
+      rationale,
     }));
   }
 }

@@ -28,6 +28,7 @@ let following = null; // the reply to an answer, which holds the item after that
 let noted = []; // what the draft says already
 let aside = null; // the board that waits while an earlier answer is looked at
 let busy = false;
+let ended = false; // nothing is left to do
 let retry = null; // what failed and can be done again,
 let failed = ""; // and how that was said
 let justDone = ""; // said together with what comes next
@@ -72,7 +73,8 @@ async function showCampaign() {
 }
 
 /** Whether something would be lost with the page, or was meant to be sent and is not yet. */
-const unsaved = () => drafts.unsaved || busy || failed === "not_saved";
+const unsaved = () =>
+  drafts.unsaved || failed === "not_saved" || document.body.matches(".saving");
 
 const modeHere = () => (reviewing ? "review" : campaign.facts.mode);
 
@@ -93,7 +95,8 @@ async function notice(version) {
 }
 
 async function signOfLife() {
-  if (document.hidden || !board) return;
+  if (document.hidden) return;
+  if (!board) return lookAgain();
   const inHand = [board, aside?.board].filter(Boolean).map((each) => each.item.item_id);
   const next = aside ? null : held[1 - bank];
   try {
@@ -101,7 +104,27 @@ async function signOfLife() {
     if (find("#header .state").dataset.kind === "kept" && !drafts.unsaved) showState("back");
     await notice(reply.version);
   } catch (error) {
-    if (error.lost) showState("kept");
+    if (error.status === 0) showState("kept");
+  }
+}
+
+/** Looks for more at the end, where the labeler is not in the middle of something else. */
+async function lookAgain() {
+  if (!ended || busy || find("dialog[open]")) return;
+  if (document.body.matches(".with-mine, .with-guidelines, .asking-consent")) return;
+  busy = true;
+  try {
+    const reply = await load(1 - bank, await routes.next(null, reviewing));
+    view.drawEnd(reply, campaign.facts.next_step, texts);
+    if (reply.item) {
+      justDone = texts.say_more;
+      ahead = Promise.resolve(reply);
+      await goOn();
+    } else notice(reply.version);
+  } catch {
+    // What is wrong is said when the labeler asks.
+  } finally {
+    busy = false;
   }
 }
 
@@ -147,7 +170,9 @@ async function goOn() {
       prefetch(known);
     } else {
       board = null;
-      view.drawEnd(reply.progress, campaign.facts.next_step, texts);
+      ended = true;
+      view.drawEnd(reply, campaign.facts.next_step, texts);
+      view.focusEnd();
     }
     notice(reply.version);
   } catch (error) {
@@ -158,8 +183,10 @@ async function goOn() {
 
 function show(into, shown, itsWatch) {
   [bank, board, watch] = [into, shown, itsWatch];
+  ended = false;
   noted = [board.said, board.rationale];
-  panels.drawCorrecting(aside !== null && aside.board !== board, texts);
+  const changedBefore = Boolean(board.item.answer) && board.touched();
+  panels.drawCorrecting(aside !== null && aside.board !== board, changedBefore, texts);
   view.showBank(bank, board, texts);
   draw();
   reading.foldAll(bank, texts);
@@ -298,9 +325,14 @@ async function flag() {
 
 async function showMine() {
   if (!panels.toggle("mine")) return refocus();
+  await showOwn(0);
+}
+
+const moreMine = () => showOwn(all("#mine .own").length);
+
+async function showOwn(offset) {
   try {
-    const { answers } = await routes.mine();
-    panels.drawOwn(answers, open, texts);
+    await panels.showOwn(routes.mine, open, texts, offset);
   } catch (error) {
     panels.ownFailed(error, texts);
   }
@@ -334,7 +366,7 @@ function comeBack() {
   aside = null;
   watch.stop();
   busy = false;
-  panels.drawCorrecting(false, texts);
+  panels.drawCorrecting(false, false, texts);
   [board, bank] = [before.board, before.board ? before.bank : bank];
   if (!board) return goOn();
   before.watch.pause(false);
@@ -348,6 +380,7 @@ function comeBack() {
 const always = {
   guidelines: () => panels.toggle("guidelines") || refocus(),
   mine: showMine,
+  "more-mine": moreMine,
   theme: toggleTheme,
   keys: () => panels.openKeys(modeHere()),
   menu: () => panels.menu(!document.body.classList.contains("with-menu")),
@@ -391,6 +424,7 @@ function switchReview() {
 
 function undo() {
   page.did(board.undo() ?? [["say_nothing_to_undo"]], true);
+  view.drawRationale(board, !find("#dock .rationale").hidden);
 }
 
 function why() {

@@ -1,7 +1,7 @@
 // Reading comfort: raw texts, long texts that are folded, two texts word by word.
 
 import { LETTERS } from "./board.js";
-import { wordDiff } from "./diff.js";
+import { textDiff } from "./diff.js";
 import { all, byId, element, find, format } from "./view.js";
 
 const FOLDED_LINES = 24;
@@ -83,10 +83,9 @@ export function openDiff(board, index, texts) {
 
 function drawDiff(dialog, sources, selects, texts) {
   const [left, right] = selects.map((select) => sources[Number(select.value)][1]);
-  const found = wordDiff(left, right);
-  const trouble = found === null ? texts.diff_too_large : left === right ? texts.diff_same : "";
-  find(".trouble", dialog).textContent = trouble;
-  const sides = found ?? [[[left, false]], [[right, false]]];
+  const { by, sides } = textDiff(left, right);
+  const trouble = { words: "", sentences: texts.diff_sentences, nothing: texts.diff_too_large }[by];
+  find(".trouble", dialog).textContent = left === right ? texts.diff_same : trouble;
   all(".text", dialog).forEach((place, side) => {
     const marks = sides[side].map(([text, changed]) =>
       changed ? element("mark", text) : document.createTextNode(text),

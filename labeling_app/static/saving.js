@@ -98,7 +98,7 @@ export class Drafts {
       } catch (error) {
         if (error.lost || ASK_FIRST.includes(error.status)) {
           this.patience.later(() => this.flush());
-          this.show(error.lost ? "kept" : "refused", error.message);
+          this.show(error.status === 0 ? "kept" : "refused", error.message);
           return;
         }
         this.waiting.delete(itemId);

@@ -43,12 +43,13 @@ class VerdictBoard extends Board {
 
   /** The response chosen as better, or null. */
   better() {
-    if (this.verdict === this.middle) return null;
+    if (this.verdict === null || this.verdict === this.middle) return null;
     return this.ids[this.verdict < this.middle ? 0 : 1];
   }
 
+  /** Which one is better; or both are bad, said alone: a tie then. */
   complete() {
-    return this.verdict !== null;
+    return this.verdict !== null || this.none;
   }
 
   lack() {
@@ -58,7 +59,7 @@ class VerdictBoard extends Board {
   summary() {
     const parts = this.verdict === null ? [] : [["group", this.verdicts[this.verdict - 1]]];
     if (this.none) parts.push(["none", this.noneKey]);
-    if (this.verdict === null) parts.push(["hint", this.hintKey]);
+    if (!this.complete()) parts.push(["hint", this.hintKey]);
     return parts;
   }
 }
@@ -91,7 +92,7 @@ export class CompareBoard extends VerdictBoard {
   }
 
   answer() {
-    const strength = STRENGTHS[this.verdict - 1];
+    const strength = STRENGTHS[(this.verdict ?? this.middle) - 1];
     return { better: this.better(), strength, both_bad: this.none };
   }
 }

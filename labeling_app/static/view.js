@@ -82,9 +82,11 @@ function prepareCard(bank, letter, board, index, texts) {
 
 function prepareVotes(place, votes, texts) {
   place.hidden = !votes;
-  const rows = (votes ?? []).map(({ order, none }) => {
+  const rows = (votes ?? []).map(({ order, none, rationale }) => {
     const said = order && none ? format(texts.vote_none_too, { order }) : order;
-    return element("li", said || texts.vote_none);
+    const row = element("li", said || texts.vote_none);
+    if (rationale) row.append(element("p", format(texts.vote_why, { rationale })));
+    return row;
   });
   find("ol", place).replaceChildren(...rows);
 }
@@ -217,7 +219,7 @@ export function drawProgress(progress, texts) {
   bar.value = Math.min(progress.done, progress.wanted);
 }
 
-export function drawEnd(progress, nextStep, texts) {
+export function drawEnd({ progress, open: isOpen }, nextStep, texts) {
   for (const bank of [0, 1]) byId(`bank-${bank}`).classList.remove("in-view");
   document.body.classList.remove("ranking");
   const end = byId("end");
@@ -228,12 +230,14 @@ export function drawEnd(progress, nextStep, texts) {
     progress.mine === 0 ? "end_mine_none" : progress.mine === 1 ? "end_mine_one" : "end_mine";
   find(".mine", end).textContent = format(texts[mine], progress);
   const open = progress.wanted - progress.done;
-  const state = progress.wanted === 0 ? "end_empty" : open > 0 ? "end_open" : "end_complete";
+  const waiting = isOpen ? "end_open" : "end_paused";
+  const state = progress.wanted === 0 ? "end_empty" : open > 0 ? waiting : "end_complete";
   find(".open", end).textContent = format(texts[state], { ...progress, open });
   find(".next", end).hidden = !nextStep;
   find(".next pre", end).textContent = nextStep;
-  find("h2", end).focus();
 }
+
+export const focusEnd = () => find("#end h2").focus();
 
 export function showFailure(text) {
   const failure = find("#dock .failure");

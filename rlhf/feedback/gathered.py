@@ -25,9 +25,11 @@ def answer_of(db: Connection, item_id: int, labeler_id: str) -> Answer | None:
 
 
 def own_answers(
-    db: Connection, campaign: Campaign, labeler_id: str, limit: int
+    db: Connection, campaign: Campaign, labeler_id: str, limit: int, offset: int
 ) -> list[tuple[int, Answer, Prompt]]:
-    """A labeler's last answers in force, the newest first: item id, answer, what was asked."""
+    """A labeler's last answers in force from `offset` on, the newest first: item id, answer, what
+    was asked.
+    """
     mine = and_(
         answers.c.campaign_id == campaign.id,
         answers.c.labeler_id == labeler_id,
@@ -38,7 +40,8 @@ def own_answers(
         prompts, prompts.c.id == items.c.prompt_id
     )
     query = select(answers.c.item_id, answers.c.body, prompts.c.body).select_from(joined)
-    rows = db.execute(query.where(mine).order_by(answers.c.number.desc()).limit(limit)).all()
+    newest = query.where(mine).order_by(answers.c.number.desc())
+    rows = db.execute(newest.limit(limit).offset(offset)).all()
     return [(row[0], answer_from(row[1]), Prompt.from_json(row[2])) for row in rows]
 
 

@@ -15,6 +15,7 @@ from rlhf.feedback.schema import answers, assignments, campaign_versions, flags,
 RECENT_SECONDS = 3600.0
 RECENT_MOST = 2000  # newest answers of the store that are looked at
 RATE_NEEDS = 5  # answers in that time before a rate is given
+LEAST_SECONDS = 600.0  # of a campaign that has just begun: a rate over less is chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,9 @@ def _rate(db: Connection, campaign: Campaign, moment: float) -> tuple[int, float
     if len(recent) < RATE_NEEDS:
         return len(recent), None
     span = RECENT_SECONDS
-    if len(recent) == len(made) and last > RECENT_MOST:  # more came than was looked at
-        span = max(1.0, moment - min(at for at, _ in recent))
+    if len(recent) == len(made):  # the campaign is younger, or more came than was looked at
+        least = 1.0 if last > RECENT_MOST else LEAST_SECONDS
+        span = min(span, max(least, moment - min(at for at, _ in recent)))
     work = sum(kind == "work" for _, kind in recent)
     return len(recent), work * 3600 / span or None
 

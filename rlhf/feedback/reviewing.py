@@ -17,9 +17,14 @@ from rlhf.feedback.modes import mode_named
 from rlhf.feedback.schema import answers, items
 
 
+def is_reviewable(campaign: Campaign) -> bool:
+    """Whether a reviewer's order can stand in for what labelers said."""
+    return mode_named(campaign.mode).feeds == "preferences"
+
+
 def check_reviewable(campaign: Campaign) -> None:
-    """ValueError where a reviewer's order could not stand in for what labelers said."""
-    if mode_named(campaign.mode).feeds != "preferences":
+    """ValueError where `is_reviewable` says no."""
+    if not is_reviewable(campaign):
         raise ValueError(
             f"answers of the mode {campaign.mode!r} are not reviewed: only orders to train on are"
         )

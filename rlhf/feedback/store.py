@@ -277,11 +277,13 @@ class Store:
             return gathered.answer_of(db, item_id, labeler_id)
 
     def own_answers(
-        self, campaign: Campaign, labeler_id: str, limit: int
+        self, campaign: Campaign, labeler_id: str, limit: int, offset: int = 0
     ) -> list[tuple[int, Answer, Prompt]]:
-        """A labeler's last answers in force, the newest first: item id, answer, what was asked."""
+        """A labeler's last answers in force, the newest first: item id, answer, what was asked. The
+        first `offset` are left out.
+        """
         with self.database.reading() as db:
-            return gathered.own_answers(db, campaign, labeler_id, limit)
+            return gathered.own_answers(db, campaign, labeler_id, limit, offset)
 
     def save_draft(self, item_id: int, labeler_id: str, draft: Json) -> bool:
         """Keeps what a labeler has begun to answer; False where they were never given the item."""

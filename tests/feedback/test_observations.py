@@ -139,7 +139,9 @@ def test_pace_is_that_of_the_last_hour(store: Store) -> None:
     with store.database.reading() as db:
         found = pace(db, campaign, NOW + 600)
         later = pace(db, campaign, NOW + RECENT_SECONDS + 300)
-    assert (found.recent, found.per_hour) == (5, 5.0)
+        early = pace(db, campaign, NOW + 300)
+    assert (found.recent, found.per_hour) == (5, 30.0)  # in the ten minutes that it is old
+    assert early.per_hour == 30.0  # as if it were ten minutes old
     assert (later.recent, later.per_hour) == (0, None)
 
 

@@ -122,6 +122,27 @@ def test_items_with_more_responses_than_can_be_shown_are_passed_over(store: Stor
     assert claimed(store, made, "bo", late).prompt.text == "Question 0?"
 
 
+def test_a_clock_that_is_set_back_ends_no_lease_and_loses_no_answer(store: Store) -> None:
+    made = campaign(store, 1)
+    now = time.time()
+    task = claimed(store, made, "ada", now)
+    back = now - 3_600
+    assert claimed(store, made, "ada", back) == task
+    assert store.claim(made, "bo", now=back) is None
+    store.extend(made, "ada", [task.item_id], now=back)
+    again = store.task(task.item_id, "ada")
+    assert again is not None
+    assert again.leased_until == pytest.approx(now + LEASE_SECONDS, abs=1)  # not shortened
+    said = Judgement(tuple((one,) for one in task.shown))
+    for submission, moment in (("one", now), ("two", back)):
+        store.submit(task.item_id, "ada", said, submission_id=submission, now=moment)
+    first, second = store.rankings(made, with_superseded=True)
+    assert (second.supersedes, second.submitted_at < first.submitted_at) == (first.id, True)
+    assert [one.id for one in store.rankings(made)] == [second.id]
+    assert (store.progress(made).done, store.progress(made).late) == (1, 0)
+    assert store.verify().findings == ()
+
+
 def test_orders_differ_between_labelers(store: Store) -> None:
     made = campaign(store, 1, wanted=40)
     orders = Counter(claimed(store, made, f"labeler-{n}").shown for n in range(40))

@@ -120,7 +120,7 @@ def test_every_route_is_for_leads_and_above(store: Store, campaign: Campaign) ->
 def test_overview_and_quality(client: TestClient) -> None:
     said = client.get("/api/lead/overview?campaign=Replies").json()
     assert said["progress"]["wanted"] == said["progress"]["done"] == 12
-    assert (said["pace"]["per_hour"], said["pace"]["recent"]) == (12.0, 12)
+    assert (said["pace"]["per_hour"], said["pace"]["recent"]) == (72.0, 12)  # in ten minutes
     counted = quality_of(client)
     assert counted["too_long"] == 0
     # Each item: aa and bb alike, cc against both.
@@ -177,9 +177,20 @@ def test_ratings_faults_and_strengths_reach_the_lead(store: Store) -> None:
         assert task is not None
         given = Judgement(((first,), (second,)), details=said)
         store.submit(task.item_id, "ada", given, submission_id=mode)
+        facts = client.get(f"/api/lead/overview?campaign={mode}").json()["campaign"]
+        assert facts["reviewable"] is True
         (vote,) = client.get(f"/api/lead/items/{task.item_id}?campaign={mode}").json()["votes"]
         nothing = dict.fromkeys(("ratings", "flags", "strength"))
         assert {name: vote[name] for name in nothing} == {**nothing, **said}
+
+
+def test_what_cannot_be_reviewed_says_so(store: Store) -> None:
+    prompt = Prompt.of("Which?")
+    made = store.create_campaign("judged", mode="evaluate")
+    store.add_items(made, [Item(prompt, tuple(Response.of(prompt.id, one) for one in "ab"))])
+    client = TestClient(lead_app(store))
+    assert client.get("/api/lead/overview").json()["campaign"]["reviewable"] is False
+    assert client.get("/api/lead/items/1").json()["reviewable"] is False
 
 
 def test_items_that_no_page_can_show_are_counted(store: Store, campaign: Campaign) -> None:

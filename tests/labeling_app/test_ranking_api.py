@@ -2,7 +2,7 @@
 
 import pytest
 from fastapi.testclient import TestClient
-from ranking_client import ORIGIN, an_answer, an_item, next_item
+from ranking_client import ORIGIN, an_answer, an_item, next_item, routes_of
 
 from labeling_app.item_names import name_of
 from labeling_app.server import create_app
@@ -138,6 +138,39 @@ def test_an_item_that_cannot_be_shown_is_given_to_nobody(
     assert (reply.status_code, reply.json()["item"]) == (200, None)
     assert replies.progress(campaign, "ada").mine == 3
     assert client.post("/api/next").json()["item"] is None
+
+
+def test_a_labelers_hour_on_each_kind_of_database(store: Store) -> None:
+    """Every route of work once: what the other tests of routes ask of SQLite alone."""
+    campaign = store.create_campaign("replies", settings={"order": "balanced"})
+    store.add_items(campaign, [an_item("Long?", 10), *(an_item(f"{n}?") for n in range(4))])
+    with TestClient(routes_of(store, "replies"), base_url=ORIGIN) as client:
+        first = next_item(client)
+        number = {"item_id": first["item_id"]}
+        for path, body in (
+            ("draft", {**number, "draft": {"said": "\u00e9"}}),
+            ("flag", {**number, "kind": "other", "note": "odd"}),
+            ("heartbeat", {"item_ids": [first["item_id"]]}),
+            ("told", {"version": 1}),
+        ):
+            assert client.post(f"/api/{path}", json=body).status_code == 200, path
+        assert next_item(client)["draft"] == {"said": "\u00e9"}
+        sent = an_answer(first, 1, 2, 2, duration_seconds=1e9)
+        reply = client.post("/api/submit", json=sent, params={"ahead": True}).json()
+        assert reply["item"]["turns"][0]["text"] == "1?"
+        skipped = {"item_id": reply["item"]["item_id"], "reason": "odd"}
+        assert client.post("/api/skip", json=skipped).status_code == 200
+        client.post("/api/submit", json=an_answer(first, 3, 2, 1))
+        for expected in ("2?", "3?"):
+            item = next_item(client)
+            assert item["turns"][0]["text"] == expected
+            client.post("/api/submit", json=an_answer(item, 1, 1, 1))
+        end = client.post("/api/next").json()
+        assert (end["item"], end["open"], end["progress"]["mine"]) == (None, True, 3)
+        titles = [row["title"] for row in client.get("/api/mine?offset=1").json()["answers"]]
+        assert titles == ["2?", "0?"]
+    assert [one.duration_seconds for one in store.rankings(campaign)] == [12.5] * 3
+    assert store.verify().findings == ()
 
 
 def test_the_item_ahead_is_another_one_whatever_their_order(

@@ -163,6 +163,8 @@ def test_own_answers_are_listed_opened_and_corrected(client: TestClient, replies
     assert [row["item_id"] for row in listed] == [item["item_id"] for item in reversed(items)]
     assert [row["title"] for row in listed] == ["Question 1?", "Question 0?"]
     assert len(client.get("/api/mine", params={"limit": 1}).json()["answers"]) == 1
+    rest = client.get("/api/mine", params={"limit": 1, "offset": 1}).json()["answers"]
+    assert [row["title"] for row in rest] == ["Question 0?"]
     assert client.get("/api/mine", params={"limit": 0}).status_code == 422
     first = items[0]
     opened = client.get(f"/api/items/{first['item_id']}").json()
@@ -187,7 +189,13 @@ def test_only_reviewers_review_and_see_orders_without_names(tmp_path: Path) -> N
             task = replies.claim(campaign, labeler)
             assert task is not None
             order = tuple((one,) for one in sorted(task.shown)[::turn])
-            replies.submit(task.item_id, labeler, Judgement(order), submission_id=labeler)
+            replies.submit(
+                task.item_id,
+                labeler,
+                Judgement(order),
+                submission_id=labeler,
+                rationale=f"{labeler}'s reason",
+            )
         replies.open_reviews(campaign)
         roles: dict[str, Role] = {"ada": "labeler", "rex": "reviewer"}
 
@@ -223,7 +231,10 @@ def test_only_reviewers_review_and_see_orders_without_names(tmp_path: Path) -> N
         ids = sorted(response["id"] for response in item["responses"])
         assert item["mode"] == "review"
         orders = [[[one] for one in ids], [[one] for one in ids[::-1]]]
-        assert item["votes"] == [{"groups": groups, "none": False} for groups in orders]
+        assert item["votes"] == [
+            {"groups": groups, "none": False, "rationale": why}
+            for groups, why in zip(orders, ("bo's reason", "cy's reason"), strict=True)
+        ]
         assert '"bo"' not in reply.text
         assert '"cy"' not in reply.text
 

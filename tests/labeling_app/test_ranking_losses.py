@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from chromium import some_items
+from chromium import an_item, some_items
 
 pytest_plugins = ["chromium"]
 pytestmark = pytest.mark.browser
@@ -62,3 +62,46 @@ def test_a_refused_draft_is_sent_again_once_one_is_signed_in(visit: Any) -> None
     (draft,) = site.drafts()
     assert '"numbers":[2,null,null]' in str(draft).replace(" ", "").replace("None", "null")
     assert site.page.evaluate(KEPT) == []
+
+
+def test_a_change_of_an_earlier_answer_that_was_not_saved_says_so(visit: Any) -> None:
+    site = visit(some_items(2, responses=3))
+    site.press("1", "2", "3", "Enter")
+    site.until_saved(1)
+    for state, order in (("hidden", "A > B > C"), ("visible", "B > C > A")):
+        site.press("m")
+        site.page.get_by_role("button", name="Question 0?").click()
+        site.page.wait_for_selector(".bank.in-view >> text=Question 0?")
+        site.page.locator("#banner .unsaved").wait_for(state=state)
+        assert site.order() == order
+        if state == "hidden":
+            site.press("a", "3", "b", "1", "c", "2")
+            site.until_draft_saved()
+        else:
+            site.press("u")
+            assert site.order() == "A > B > C"
+        site.press("Escape")
+        site.page.wait_for_selector(".bank.in-view >> text=Question 1?")
+    assert len(site.rankings()) == 1
+
+
+def test_the_end_says_that_a_campaign_is_paused_and_finds_what_is_added(visit: Any) -> None:
+    site = visit(
+        some_items(1, responses=2),
+        settings={"lease_minutes": 0.05},  # and so it looks every second
+        prepare=lambda store, campaign: store.change_campaign(
+            campaign, by="lead", settings={"open": False}
+        ),
+        wait="#end .over:not([hidden])",
+    )
+    end = site.page.locator("#end .open")
+    assert "The campaign is paused" in end.inner_text()
+    site.store.change_campaign(site.campaign, by="lead", settings={"open": True})
+    site.page.wait_for_selector(".bank.in-view >> text=Question 0?")
+    assert site.said().startswith("There is more to do.")
+    site.press("1", "2", "Enter")
+    site.until_saved(1)
+    site.page.wait_for_selector("#end .over:not([hidden])")
+    assert end.inner_text() == "All 1 answers that the campaign asked for are in."
+    site.store.add_items(site.campaign, [an_item("And this?", "one", "two")])
+    site.page.wait_for_selector(".bank.in-view >> text=And this?")

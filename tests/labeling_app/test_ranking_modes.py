@@ -68,13 +68,16 @@ def test_compare_by_keys_mouse_and_touch(visit: Any) -> None:
     assert found == []
 
 
-def test_evaluate_by_keys_and_touch(visit: Any) -> None:
+def test_evaluate_by_keys_mouse_and_touch(visit: Any) -> None:
     items = some_items(3, responses=2)
     site = visit(items, mode="evaluate")
     found = faults(site.page, "evaluate")
-    site.press("b", "a", "Enter")
+    site.press("b")
+    assert site.order() == "B is better"
+    site.page.locator(".verdicts label", has_text="A is better").click()
+    site.button("Submit and next").click()
     site.until_saved(1)
-    site.press("t", "0", "Enter")
+    site.press("0", "Enter")  # said alone, it is a tie
     site.until_saved(2)
     phone = _touch(site)
     found += faults(phone.page, "evaluate on a phone")
@@ -177,7 +180,8 @@ def _disagree(store: Store, campaign: Campaign) -> None:
             ids = sorted(response.id for response in task.responses)[::turn]
             groups = ((ids[0],), tuple(sorted(ids[1:])))
             said = Judgement(groups, none_acceptable=labeler == "cy")
-            store.submit(task.item_id, labeler, said, submission_id=f"{labeler} {task.item_id}")
+            name, why = f"{labeler} {task.item_id}", "s1 <b>fits</b>" if labeler == "cy" else ""
+            store.submit(task.item_id, labeler, said, submission_id=name, rationale=why)
     assert store.open_reviews(campaign) == 2
 
 
@@ -203,7 +207,10 @@ def test_review_shows_the_orders_without_names_and_settles_them(visit: Any) -> N
     for order in (ids, ids[::-1]):
         rest = sorted(letters[one] for one in order[1:])
         expected.append(f"{letters[order[0]]} > {' = '.join(rest)}")
-    assert votes == [expected[0], f"{expected[1]} (none is acceptable)"]
+    assert votes == [
+        expected[0],
+        f"{expected[1]} (none is acceptable)\n\nWhy: s1 <b>fits</b>",
+    ]
     assert not {"bo", "cy"} & set(site.page.locator("body").inner_text().split())
     site.press("1", "2", "3", "Enter")
     site.page.wait_for_function(
@@ -216,6 +223,12 @@ def test_review_shows_the_orders_without_names_and_settles_them(visit: Any) -> N
     assert len(review.details["adjudicates"]) == 2
     # A review is none of the answers that the campaign wants.
     assert site.page.locator(".progress-text").inner_text() == "4 of 4 done · 1 by you"
+    for letter, rank in (("A", "2"), ("B", "1"), ("C", "2")):  # and by mouse
+        site.card(letter).get_by_text(rank, exact=True).click()
+    site.button("Submit and next").click()
+    site.page.wait_for_selector("#end .over:not([hidden])")
+    last = site.rankings()[-1]
+    assert (last.mode, [len(group) for group in last.groups]) == ("review", [1, 2])
     assert found == []
 
 

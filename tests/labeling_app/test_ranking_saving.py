@@ -247,7 +247,7 @@ def test_the_lead_is_told_and_the_item_stays(visit: Any) -> None:
 
 def test_long_texts_are_folded_and_compared_word_by_word(visit: Any) -> None:
     words = " ".join(f"word{n}" for n in range(900))
-    texts = (f"{words} end", f"{words} finish", "short", "x " * 9_000)
+    texts = (f"{words} end", f"{words} finish", "short", "x " * 9_000 + "Alike. One.")
     item = an_item("Long?", *texts)
     site = visit([item])
     by_id = {response.id: response.text for response in item.responses}
@@ -267,8 +267,18 @@ def test_long_texts_are_folded_and_compared_word_by_word(visit: Any) -> None:
     assert dialog.locator("mark").all_inner_texts() == ["end", "finish"]
     assert dialog.locator(".text").first.inner_text() == texts[0]
     site.press(long.lower(), huge.lower())
-    assert "too long to be compared" in dialog.inner_text()
+    assert "too long to be compared word by word" in dialog.inner_text()
     assert dialog.locator(".text").last.text_content() == texts[3]
+    site.press("Escape")
+    found = site.page.evaluate(
+        """async ([left, right]) => {
+          const { textDiff } = await import(new URL('page/diff.js', document.baseURI));
+          return textDiff(left, right);
+        }""",
+        [f"{'a ' * 4_000}. Alike. One.", f"{'b ' * 4_000}. Alike. Two."],
+    )
+    marked = [[text[-4:].strip() for text, changed in side if changed] for side in found["sides"]]
+    assert (found["by"], marked) == ("sentences", [["a .", "One."], ["b .", "Two."]])
 
 
 def test_the_theme_follows_the_system_until_it_is_chosen(visit: Any) -> None:
