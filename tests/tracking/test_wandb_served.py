@@ -90,7 +90,7 @@ mirror.finish({{"said": said, "list": [said]}})
                 assert value.encode() not in body, (kind, path)
 
 
-@pytest.mark.parametrize("fault", ["500", "hang"])
+@pytest.mark.parametrize("fault", [pytest.param("500", marks=pytest.mark.slow), "hang"])
 def test_an_outage_at_the_start_costs_seconds_once(tmp_path: Path, fault: Fault) -> None:
     code = "wandb_run.QUIET['init_timeout'] = 5\nmirror = opened('sft')" + WORK
     code += "import time; began = time.time()\nmirror = opened('dpo')" + WORK
