@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from pipelines.sections.section import Section
+from rlhf.data.identity import Json
 
 
 class CrewConfig(Section):
@@ -27,6 +28,8 @@ class LabelConfig(Section):
 
     `campaign` names the one to use where the labelers are `imported`. The rankings of about
     `held_out_labelers` of the labelers train nothing: the reward model is measured on them.
+    `groups` names groups of labelers, by their pseudonyms: where people compare policies, the
+    report says what each group makes of them.
     """
 
     store: str | None = None
@@ -37,3 +40,16 @@ class LabelConfig(Section):
     guidelines: str = "Rank the answers from best to worst. Equal ranks are ties."
     crew: CrewConfig = CrewConfig()
     held_out_labelers: float = Field(default=0.0, ge=0, lt=1)
+    groups: dict[str, list[str]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_group_each(self) -> Self:
+        members = [one for group in self.groups.values() for one in group]
+        twice = next((one for one in members if members.count(one) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice} stands in groups twice: a labeler belongs to one group")
+        return self
+
+    def grouped(self) -> Json:
+        """The groups as part of a fingerprint; nothing where there are none."""
+        return {"groups": self.groups} if self.groups else {}

@@ -22,8 +22,8 @@ from rlhf.feedback.store import Store
 from rlhf.feedback.withdrawal import withdrawn_labelers
 
 # Not read by the crew: people have `min_rankings`, `store` stands for itself, and who is held out
-# of training ranks like everybody.
-UNREAD = {"min_rankings", "store", "held_out_labelers"}
+# of training or belongs to a group ranks like everybody.
+UNREAD = {"min_rankings", "store", "held_out_labelers", "groups"}
 
 
 def settings(config: RunConfig) -> Json:

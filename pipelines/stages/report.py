@@ -8,7 +8,7 @@ from rlhf.data.identity import Json
 
 
 def settings(config: RunConfig) -> Json:
-    return {"name": config.name}
+    return {"name": config.name, **config.label.grouped()}
 
 
 def run(work: Work) -> Json:

@@ -1,4 +1,6 @@
-"""Who judged: how often each labeler who compared answers blind preferred a policy to SFT."""
+"""Who judged: how often each labeler who compared answers blind, and each group of labelers,
+preferred a policy to SFT.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -30,13 +32,38 @@ def judged_by_labeler(run: RunRecord) -> list[Judged]:
     """Each policy by each labeler; nothing where no people judged. Several judgements of one
     contest by one labeler are one comparison: the last.
     """
+    return [*_rows({key: [*one.values()] for key, one in _held(run).items()})]
+
+
+def judged_by_group(run: RunRecord) -> list[Judged]:
+    """Each policy by each group of `label.groups`, whose names stand in `labeler`; what several of
+    a group said of one contest is one comparison: their mean.
+    """
+    groups = (run.config.get("label") or {}).get("groups") or {}
+    group_of = {one: name for name, members in groups.items() for one in members}
+    said: dict[tuple[str, str], dict[frozenset[str], list[float]]] = {}
+    for (policy, labeler), contests in _held(run).items():
+        if labeler not in group_of:
+            continue
+        own = said.setdefault((policy, group_of[labeler]), defaultdict(list))
+        for contest, share in contests.items():
+            own[contest].append(share)
+    found = []
+    for (policy, group), together in sorted(said.items()):
+        rate = fmean(fmean(one) for one in together.values())
+        found.append(Judged(policy, group, rate, *wilson(rate, len(together)), len(together)))
+    return found
+
+
+def _held(run: RunRecord) -> dict[tuple[str, str], dict[frozenset[str], float]]:
+    """(policy, labeler) -> contest -> 1 where the policy was preferred, 0 where SFT was."""
     held: dict[tuple[str, str], dict[frozenset[str], float]] = defaultdict(dict)
     sides = dict(_contests(run))
     for vote in _judgements(run):
         contest = frozenset(vote.shown)
         for policy, ours, theirs in sides.get(contest, ()):
             held[policy, vote.labeler_id][contest] = _share(vote, ours, theirs)
-    return [*_rows({key: [*one.values()] for key, one in held.items()})]
+    return held
 
 
 def _rows(held: dict[tuple[str, str], list[float]]) -> Iterator[Judged]:

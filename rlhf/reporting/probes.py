@@ -12,7 +12,7 @@ from rlhf.data.privacy import scrub
 from rlhf.evaluation.probes.bounds import Bound, Unit, bounds_of, spelled
 from rlhf.evaluation.spelling import listed
 from rlhf.reporting.formatting import ABSENT, MINUS, THIN, count, percent, percent_range
-from rlhf.reporting.judges import judged_by_labeler
+from rlhf.reporting.judges import Judged, judged_by_group, judged_by_labeler
 from rlhf.reporting.reading import RunRecord
 from rlhf.reporting.samples import Clean
 
@@ -103,7 +103,7 @@ def probes_of(run: RunRecord, clean: Clean = scrub) -> Probes | None:
         tuple(row for name, one in probes.items() for row in _rows(one, policies)),
         tuple(f"{name}: {why}" for name, why in found["skipped"].items()),
         tuple(_reasons(probes)),
-        tuple(_slices(run)),
+        tuple(slice_rows(run)),
         tuple(_bias(run)),
         _typeset(found["contamination"]["says"]),
         tuple(_overlaps(run, clean)),
@@ -204,8 +204,8 @@ def _reasons(probes: Json) -> list[tuple[str, str]]:
     return [(title, _typeset(why)) for why, title in found.items()]
 
 
-def _slices(run: RunRecord) -> list[SliceRow]:
-    """By task and language, as the probe found them; by labeler, where people compared."""
+def slice_rows(run: RunRecord) -> list[SliceRow]:
+    """By task and language, as the probe found them; by group and labeler, where people compared."""
     rows = [
         SliceRow(
             policy_name(policy),
@@ -217,16 +217,25 @@ def _slices(run: RunRecord) -> list[SliceRow]:
         for policy, details in probe_details(run, "slices").items()
         for row in details.get("slices", [])
     ]
-    return rows + [
-        SliceRow(
-            policy_name(one.policy),
-            f"labeler: {one.labeler}" if one.labeler else "labelers of few comparisons",
-            percent(one.rate),
-            percent_range(one.low, one.high),
-            count(one.comparisons),
-        )
-        for one in judged_by_labeler(run)
+    groups = [_said(one, f"labelers: {one.labeler}") for one in judged_by_group(run)]
+    return [
+        *rows,
+        *groups,
+        *(
+            _said(one, f"labeler: {one.labeler}" if one.labeler else "labelers of few comparisons")
+            for one in judged_by_labeler(run)
+        ),
     ]
+
+
+def _said(one: Judged, who: str) -> SliceRow:
+    return SliceRow(
+        policy_name(one.policy),
+        who,
+        percent(one.rate),
+        percent_range(one.low, one.high),
+        count(one.comparisons),
+    )
 
 
 def _bias(run: RunRecord) -> list[BiasRow]:

@@ -156,6 +156,7 @@ CHANGES = {
     "reward.caution": (0.5, "reward"),
     "reward.labelers": ("alike", "preferences"),
     "label.held_out_labelers": (0.2, "preferences"),
+    "label.groups": ("{nurses: [ann, bob]}", "report"),
     "reward.loss": ("davidson", "reward"),
     "reward.margin": ("0.5", "reward"),
     "reward.label_smoothing": ("0.1", "reward"),
@@ -213,6 +214,18 @@ ELSEWHERE = {
     "ledger",
     "card",
 }
+
+
+def test_a_labeler_belongs_to_one_group() -> None:
+    quickstart = ROOT / "pipelines/configs/quickstart.yaml"
+    with pytest.raises(ValueError, match="bob stands in groups twice"):
+        load_config(quickstart, ["label.groups={nurses: [ann, bob], doctors: [bob]}"])
+    grouped, plain = (
+        load_config(quickstart, words) for words in (["label.groups={nurses: [ann]}"], [])
+    )
+    settings = {stage.name: stage.settings for stage in STAGES}
+    differ = {name for name, one in settings.items() if one(grouped) != one(plain)}
+    assert differ == {"judge", "report"}, "naming groups trains nothing again"
 
 
 def test_a_training_in_bfloat16_is_another_where_its_weights_are_float32() -> None:
