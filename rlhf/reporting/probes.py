@@ -205,7 +205,7 @@ def _reasons(probes: Json) -> list[tuple[str, str]]:
 
 
 def slice_rows(run: RunRecord) -> list[SliceRow]:
-    """By task and language, as the probe found them; by group and labeler, where people compared."""
+    """By task and language, as probed; by group and by labeler where people compared."""
     rows = [
         SliceRow(
             policy_name(policy),
