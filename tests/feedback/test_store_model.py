@@ -124,7 +124,7 @@ class Labeling(RuleBasedStateMachine):
 
 TestLabeling = Labeling.TestCase
 TestLabeling.settings = settings(
-    max_examples=40,
+    max_examples=20,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

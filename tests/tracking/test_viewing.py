@@ -90,6 +90,7 @@ def test_without_the_viewer_it_says_how_to_get_it(
         runs_command(tmp_path / "quick", stage=None, listed=False)
 
 
+@pytest.mark.slow
 def test_the_viewer_opens_on_the_stages_of_a_run(tmp_path: Path) -> None:
     """In a pseudo-terminal, as a person would see it; `q` leaves it."""
     for stage in ("sft", "dpo"):
