@@ -8,7 +8,7 @@ OFFLINE := HF_HUB_OFFLINE=1 WANDB_MODE=offline OMP_NUM_THREADS=1 $(QUIET)
 .PHONY: help install quickstart test test-slow lint types clean
 
 help:
-	@echo "make quickstart   the whole loop on this machine, in about six minutes"
+	@echo "make quickstart   the whole loop on this machine, in five to six minutes"
 	@echo "make test         the tests"
 	@echo "make test-slow    the tests, with the slow ones"
 	@echo "make lint types   ruff and mypy"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MARKS = {"dpo": "s", "ppo": "o", "rloo": "D", "rejection": "P"}
 BEST_OF_MARK = "^"
 WIDTH_OF_NAME = 0.3  # of the plot
+HEIGHT_OF_NAME = 0.08  # of what the judge's points span
 DASHES: dict[Judge, Literal["-", "--", "-."]] = {
     "reward model": "--",
     "judge": "-",
@@ -58,7 +59,7 @@ def frontier_plot(run: RunRecord) -> Plot | None:
         _join(axes, best_of_n(ended))
         for spot in ended:
             _draw_spot(axes, spot, _colour(spot.policy))
-        _name_spots(axes, ended)
+        name_spots(axes, ended)
         _finish(axes, [spot.kl for spot in ended] + [kl for one in seen for kl in one.kl])
         axes.legend(handles=_judges(ended, seen), loc="lower right", handlelength=2.2)
         svg = to_svg(figure, "frontier", f"Gain over SFT against KL: {_read_aloud(ended)}.")
@@ -239,22 +240,37 @@ def _join(axes: "Axes", drawn: Sequence[Spot], colour: str = GREY) -> None:
         axes.plot([0, *places], [0, *heights], color=colour, linewidth=0.9)
 
 
-def _name_spots(axes: "Axes", ended: Sequence[Spot]) -> None:
-    """Names beside the judge's points, on the side away from the next point of like height."""
+def name_spots(axes: "Axes", ended: Sequence[Spot]) -> None:
+    """Names beside the judge's points: on the side away from the next point of like height, or
+    where no other name stands yet.
+    """
     heights = {one.policy: one.proxy if one.judged is None else one.judged for one in ended}
-    near = 0.25 * ((max(heights.values(), default=1) - min(heights.values(), default=0)) or 1.0)
+    span = (max(heights.values(), default=1) - min(heights.values(), default=0)) or 1.0
     reach = sqrt(max((one.kl for one in ended), default=0))
-    for spot in ended:
-        height = heights[spot.policy]
-        rights = [one for one in ended if 0 < sqrt(one.kl) - sqrt(spot.kl) < WIDTH_OF_NAME * reach]
-        left = any(abs(heights[one.policy] - height) < near for one in rights)
+    width, tall = WIDTH_OF_NAME * reach, HEIGHT_OF_NAME * span
+    taken: list[tuple[float, float]] = []  # the middles of the names, in the plot's units
+    for spot in sorted(ended, key=lambda one: -one.kl):
+        at, height = sqrt(spot.kl), heights[spot.policy]
+        rights = [one for one in ended if 0 < sqrt(one.kl) - at < width]
+        likely = -1 if any(abs(heights[one.policy] - height) < 0.25 * span for one in rights) else 1
+        places = [(side, up) for up in (-1, 1) for side in (likely, -likely)]
+        middles = {
+            (side, up): (at + side * width / 2, height + 0.8 * up * tall) for side, up in places
+        }
+        free = (
+            place
+            for place, (x, y) in middles.items()
+            if not any(abs(x - other) < width and abs(y - high) < tall for other, high in taken)
+        )
+        side, up = next(free, places[0])
+        taken.append(middles[side, up])
         axes.annotate(
             policy_name(spot.policy),
-            (sqrt(spot.kl), height),
-            xytext=(-9 if left else 9, -5),
+            (at, height),
+            xytext=(9 * side, 5 * up),
             textcoords="offset points",
-            ha="right" if left else "left",
-            va="top",
+            ha="left" if side > 0 else "right",
+            va="top" if up < 0 else "bottom",
             fontsize=13,
             color=INK,
         )

@@ -4,12 +4,13 @@ from math import log, sqrt
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from run_by_hand import CONFIG, METRICS, answer_rows, policy, results, write_run
 
 from rlhf.data.identity import Json
 from rlhf.reporting.cautions import cautions_of
-from rlhf.reporting.frontier import frontier_plot, frontiers_plot
-from rlhf.reporting.measured import best_of_n, fitted, spots, trail_name, trails
+from rlhf.reporting.frontier import frontier_plot, frontiers_plot, name_spots
+from rlhf.reporting.measured import Spot, best_of_n, fitted, spots, trail_name, trails
 from rlhf.reporting.reading import RunRecord, read_run
 
 NATS = (0.0, 1.0, 4.0, 9.0, 16.0)  # d = 0, 1, 2, 3, 4
@@ -154,3 +155,18 @@ def test_nothing_measured_is_no_plot(tmp_path: Path, monkeypatch: pytest.MonkeyP
     run = read_run(write_run(tmp_path / "small", found))
     assert frontier_plot(run) is None
     assert frontiers_plot([("one", run)]) is None
+
+
+def test_names_of_points_that_lie_together_do_not_cover_one_another() -> None:
+    figure = Figure(figsize=(5, 3.4))
+    axes = figure.subplots()
+    axes.set_xlim(-0.14, 2.1)
+    axes.set_ylim(-0.1, 1.4)
+    ended = [("sft", 0.0, 0.0), ("best_of_16", 1.835, 0.806), ("dpo", 2.978, 0.84)]
+    ended += [("ppo", 1.797, 0.8057)]
+    name_spots(axes, [Spot(name, kl, gain, gain, 0.1, bound=False) for name, kl, gain in ended])
+    figure.draw_without_rendering()
+    boxes = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert boxes.keys() == {"SFT", "best of 16", "DPO", "PPO"}
+    for name, box in boxes.items():
+        assert not any(box.overlaps(other) for one, other in boxes.items() if one != name), name
