@@ -16,7 +16,6 @@ from pipelines.fitness import needs_fitness, refusals
 from pipelines.graph import check_stage, stages_of
 from pipelines.metrics import MetricsLog
 from pipelines.observer import Observer
-from pipelines.opening import note_opening
 from pipelines.reasons import why_again
 from pipelines.stage import Stage, UnfitRewardError, WaitingForPeopleError, Work
 from pipelines.summary import still_in_use, write_summary
@@ -219,18 +218,18 @@ class Run:
         )
         log = MetricsLog(path, mirror)
         started = time.monotonic()
-        work = Work(
-            self.config,
-            path,
-            inputs,
-            log.append,
-            lambda now, total: self.observer.progressed(stage, now, total),
-            mirror.table,
-            mirror.alert,
-        )
         try:
-            note_opening(work, stage.name)
-            result = stage.run(work)
+            result = stage.run(
+                Work(
+                    self.config,
+                    path,
+                    inputs,
+                    log.append,
+                    lambda now, total: self.observer.progressed(stage, now, total),
+                    mirror.table,
+                    mirror.alert,
+                )
+            )
         except BaseException as error:
             log.close()
             if isinstance(error, Exception):

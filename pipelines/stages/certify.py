@@ -11,6 +11,7 @@ from pathlib import Path
 from pipelines.artifacts import CERTIFICATE, RankedRow, read_ranked_of
 from pipelines.config import RunConfig
 from pipelines.labelers import read_held_out_of
+from pipelines.opening import open_test_split
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json, content_id
 from rlhf.data.jsonl import write_json
@@ -40,6 +41,7 @@ def run(work: Work) -> Json:
 
     strangers = read_held_out_of(work.inputs["preferences"])
     rows = {split: list(read_ranked_of(work.inputs["preferences"], split)) for split in SPLITS}
+    open_test_split(work, (row.prompt.id for row in rows["test"]), "certificate")
     ceiling = ceiling_of(one for held in rows.values() for row in held for one in row.rankings)
     rows["train"] = [_without(row, strangers) for row in rows["train"]]
     candidate = Candidate.of(work, rows)

@@ -4,23 +4,22 @@ Where the only judge is a reward model that training followed, the verdict is ne
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labeling_app.labelers import default_labeler_id
 from pipelines.artifacts import read_ranked_of
 from pipelines.bench import Bench, Scores, answer_rows, test_prompts
 from pipelines.config import RunConfig
 from pipelines.gold import preference_of
 from pipelines.on_the_way import judged_on_the_way
+from pipelines.opening import open_test_split
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, write_jsonl
 from rlhf.data.policies import TRAINED
-from rlhf.data.records import Prompt, Ranking
+from rlhf.data.records import Ranking
 from rlhf.evaluation.judges import ByScore, Judge
-from rlhf.evaluation.openings import Opening, prompts_digest, write_opening
+from rlhf.evaluation.openings import prompts_digest
 from rlhf.evaluation.winrate import outcome
 from rlhf.feedback.agreement import agreement_ceiling
 from rlhf.feedback.pairs import comparisons
@@ -72,7 +71,12 @@ def run(work: Work) -> Json:
 
     prompts, scores = test_prompts(work), {name: Scores() for name in ("reward", "monitor")}
     judge = judge_of(work, scores)
-    _open_test_split(work, prompts, judge)
+    open_test_split(
+        work,
+        (one.id for one in prompts),
+        policies=tuple(name for name in ("sft", *TRAINED) if name in work.inputs),
+        judge=judge.name,
+    )
     bench = Bench.of(work, prompts, judge, scores)
     reference, *contestants = bench.sft_contestants()
     trained = [bench.trained(one, reference.answers) for one in TRAINED if one in work.inputs]
@@ -128,22 +132,6 @@ def judge_of(work: Work, scores: dict[str, Scores]) -> Judge:
         asked.max_unusable,
         work.progress,
     )
-
-
-def _open_test_split(work: Work, prompts: Sequence[Prompt], judge: Judge) -> None:
-    """Leaves a line in the run's ledger before any policy sees a test prompt."""
-    opening = Opening(
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-        who=default_labeler_id(),
-        run=work.config.name,
-        round=work.folder.parents[1].name,
-        fingerprint=work.folder.name,
-        prompts=len(prompts),
-        prompts_digest=prompts_digest(one.id for one in prompts),
-        policies=tuple(name for name in ("sft", *TRAINED) if name in work.inputs),
-        judge=judge.name,
-    )
-    write_opening(work.config.folder, opening)
 
 
 def _shown(bench: Bench, contestants: "Sequence[Contestant]", count: int) -> list[Json]:

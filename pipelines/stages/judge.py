@@ -22,7 +22,7 @@ def settings(config: RunConfig) -> Json:
         "judgements": config.evaluate.people_judgements,
         "may_stop": config.evaluate.people_may_stop,
         "store": config.label.store,
-        **config.label.grouped(),
+        **config.label.grouped(),  # the report finds them in this stage's config
     }
 
 

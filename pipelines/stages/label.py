@@ -53,11 +53,12 @@ def run(work: Work) -> Json:
         return _export(work, _of_this_run(work, imported.rankings(work.config)))
     with Store(work.config.store) as store:
         campaign = open_campaign(store, work.config, work.inputs["prompts"], work.inputs["sample"])
-        if work.config.labelers == "people":
-            _wait_for_people(work, store.progress(campaign).done, store.rankings(campaign))
-        else:
+        if work.config.labelers != "people":
             _let_the_crew_work(work, store, campaign.name)
-        rankings = store.rankings(campaign)
+        done = store.progress(campaign).done
+        rankings = store.rankings(campaign)  # all that are counted, and maybe one more
+        if work.config.labelers == "people":
+            _wait_for_people(work, done, rankings)
     return _export(work, rankings)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.artifacts import RankedRow, model_of, read_ranked_of
 from pipelines.config import RunConfig
 from pipelines.labelers import read_held_out_of, read_labeler_weights_of, write_labelers
+from pipelines.opening import open_test_split
 from pipelines.reward_training import rankings_to_climb, train_on
 from pipelines.stage import Stage, Work
 from rlhf.data.identity import Json
@@ -44,6 +45,7 @@ def run(work: Work) -> Json:
     preferences = work.inputs["preferences"]
     tokenizer = load_tokenizer(model_of(work.inputs["sft"]))
     rows = {split: list(read_ranked_of(preferences, split)) for split in SPLITS}
+    open_test_split(work, (row.prompt.id for row in rows["test"]), "reward model")
     weights = read_labeler_weights_of(preferences)
     data = _tokenised(work.config, rows, tokenizer, weights)
     trained = _train(work, data)

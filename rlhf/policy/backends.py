@@ -4,7 +4,7 @@ from the trainer's.
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -15,9 +15,7 @@ from rlhf.policy.processes import Processes
 class Backend(Protocol):
     """An engine that follows the policy: it samples with the policy's weights of now."""
 
-    def complete(
-        self, policy: Any, prompts: Sequence[Sequence[int]], seeds: Sequence[int]
-    ) -> list[Completion]:
+    def complete(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Completion]:
         """One response to each prompt of token ids, in their order, with the engine's log-probs."""
 
     def moved(self) -> None:

@@ -188,7 +188,7 @@ class Roller:
         if self.backend is not None:
             # Not under autocast: weights that it makes for its engine would be rounded.
             with self.clock("generate"):
-                return self.backend.complete(models.policy, asked, seeds)
+                return self.backend.complete(asked, seeds)
         with self.clock("generate"), self.autocast():
             return sample(
                 models.policy,

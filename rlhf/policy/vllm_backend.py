@@ -114,7 +114,6 @@ class VLLMBackend:
     @torch.no_grad()
     def complete(
         self,
-        policy: Any,  # noqa: ARG002 - the engine has it
         prompts: Sequence[Sequence[int]],
         seeds: Sequence[int],  # noqa: ARG002 - vLLM draws its own
     ) -> list[Completion]:

@@ -23,6 +23,7 @@ from rlhf.reporting.card_facts import (
 )
 from rlhf.reporting.cautions import cautions_of
 from rlhf.reporting.certificate import certificate_of
+from rlhf.reporting.formatting import number
 from rlhf.reporting.labelers import labeler_rows, labeler_sentences
 from rlhf.reporting.lineage import notes
 from rlhf.reporting.policies import policy_rows
@@ -254,7 +255,7 @@ def _distance(run: RunRecord, policy: str) -> str:
     row = (run.result("evaluate").get("policies") or {}).get(policy, {})
     if "kl" not in row:
         return "not measured"
-    return f"{round(row['kl'], 2) + 0.0:.2f} nats of KL on held-out prompts"  # no minus before zero
+    return f"{number(row['kl'])} nats of KL on held-out prompts"
 
 
 def _reward(run: RunRecord) -> list[str]:

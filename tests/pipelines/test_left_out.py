@@ -12,6 +12,7 @@ from pipelines.campaigns import campaign_name
 from pipelines.config import RunConfig, load_config
 from pipelines.fitness import held_out_asked
 from pipelines.observer import Observer
+from pipelines.opening import open_test_split
 from pipelines.runner import Run
 from pipelines.stage import Stage, UnfitRewardError, WaitingForPeopleError, Work
 from pipelines.stages import label
@@ -75,12 +76,12 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     held: dict[str, Any] = {"certificate": UNFIT}
 
     def certify(work: Work) -> Json:
+        open_test_split(work, ["a"], "certificate")
         write_json(work.folder / "certificate.json", held["certificate"])
         return {"verdict": held["certificate"]["verdict"]}
 
     def preferences(work: Work) -> Json:
-        prompts = [{"id": name, "split": split} for name, split in (("a", "test"), ("b", "train"))]
-        write_jsonl(work.folder / "ranked.jsonl", ({"prompt": one} for one in prompts))
+        write_jsonl(work.folder / "ranked.jsonl", [])
         return {}
 
     def trained(work: Work) -> Json:
