@@ -6,7 +6,7 @@ from statistics import median
 
 from rlhf.data.identity import Json
 
-TRAINERS = ("ours", "trl")
+OURS, TRL = TRAINERS = ("ours", "trl")
 
 
 @dataclass(frozen=True, slots=True)

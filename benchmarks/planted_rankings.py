@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, TrainerCallback
 from trl import RewardConfig
 from trl import RewardTrainer as TRLRewardTrainer
 
-from benchmarks.by_turns import by_turns
+from benchmarks.by_turns import OURS, TRL, by_turns
 from rlhf.data.identity import Json
 from rlhf.models.loading import load_scorer, load_tokenizer, pad_token_id
 from rlhf.models.training import silence
@@ -31,6 +31,7 @@ from rlhf.reward.trainer import (
 
 Train = Callable[[str, Sequence[RankedPrompt], int], float]
 WORDS = range(10, 74)  # the token ids that texts are made of
+TRL_OUR_HEAD = "trl, our head"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +122,17 @@ def train(
     **changes: Any,
 ) -> tuple[PreTrainedModel, float, float]:
     """One epoch of a trainer, unless its arguments change that: the model, the seconds, and the
-    megabytes added to the peak.
+    megabytes added to the peak. `TRL` starts from the head that transformers draws, as its users
+    do; `OURS` and `TRL_OUR_HEAD` from ours.
     """
     pad = pad_token_id(load_tokenizer(folder, "plain-turns"))
+    torch.manual_seed(seed)
     model = load_scorer(folder, pad)
-    init_head(model, seed)
+    if name != TRL:
+        init_head(model, seed)
     with tempfile.TemporaryDirectory() as scratch:
         settings = one_epoch(scratch, seed, **changes)
-        make = _ours if name == "ours" else _trl
+        make = _ours if name == OURS else _trl
         trainer = make(model, folder, shape, data, settings)
         silence(trainer)
         clock = Clock()
@@ -202,8 +206,8 @@ def speed_by_turns(shape: Shape, *, rounds: int, steps: int, train: Train) -> Js
     lowest and the highest ratio of a round; a round before them warms up.
     """
     data = rankings(shape, shape.prompts * steps, seed=0)
-    train("trl", data, 0)
-    train("ours", data, 0)
+    train(TRL, data, 0)
+    train(OURS, data, 0)
     found = by_turns(rounds, lambda name, number: train(name, data, number + 1))
     print(
         f"{shape.name:16} {found.ours:7.2f} s {found.trl:7.2f} s {found.speedup:13.2f}   "

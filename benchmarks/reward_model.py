@@ -22,8 +22,15 @@ from typing import Any
 
 import torch
 
-from benchmarks.by_turns import TRAINERS
-from benchmarks.planted_rankings import Shape, heading, rankings, speed_by_turns, train
+from benchmarks.by_turns import OURS, TRAINERS, TRL
+from benchmarks.planted_rankings import (
+    TRL_OUR_HEAD,
+    Shape,
+    heading,
+    rankings,
+    speed_by_turns,
+    train,
+)
 from rlhf.data.identity import Json
 from rlhf.models.decoder import make_decoder, train_tokenizer
 from rlhf.models.silence import silence_libraries
@@ -39,8 +46,8 @@ SHAPES = (
 )
 LEARNED = Shape("accuracy", 4, 12, 12, prompts=8, trl_pairs=24)
 WARMUP = 0.25  # of the steps: a pretrained model under a random head, few steps to recover in
-RATES = (5e-4, 1e-3, 2e-3)
-TUNING_SEEDS = (100, 101)  # worths, texts and heads of their own
+RATES = (5e-4, 7e-4, 1e-3)
+TUNING_SEEDS = (100, 101, 102, 103)  # worths, texts and heads of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +61,8 @@ class Size:
     rates: tuple[float, ...]
 
 
-FULL = Size(rounds=5, steps=4, seeds=4, learned_prompts=384, rates=RATES)
-QUICK = Size(rounds=3, steps=2, seeds=1, learned_prompts=192, rates=RATES[1:2])
+FULL = Size(rounds=5, steps=4, seeds=8, learned_prompts=384, rates=RATES)
+QUICK = Size(rounds=3, steps=2, seeds=1, learned_prompts=192, rates=RATES[-1:])
 
 
 def main() -> None:
@@ -91,41 +98,40 @@ def accuracy(folder: Path, size: Size) -> Json:
     """Share of the pairs of unseen prompts in the true order, ours minus TRL's, over seeds; each at
     the learning rate that is best for it on validation prompts of other seeds.
 
-    At equal pairs and steps TRL's shuffled pairs bring each response into K - 1 steps of its epoch,
-    ours into one. So two more rows: TRL given the pairs of the same rankings in each step as ours,
-    at our rate, and ours for K - 1 epochs.
+    Ours and TRL's as they come, which is two differences at once: the head that each starts from,
+    and that at equal pairs and steps TRL's shuffled pairs bring each response into K - 1 steps of
+    its epoch, ours into one. So more rows tell them apart: TRL given our head; the same given the
+    pairs of the same rankings in each step as ours, at our rate; and ours for K - 1 epochs.
     """
-    shares: dict[str, list[float]] = {}
     epochs = LEARNED.responses - 1
-    rates = {name: tuned(name, folder, size) for name in TRAINERS}
-    in_order: Json = {"train_sampling_strategy": "sequential", "learning_rate": rates["ours"]}
+    rates = {name: tuned(name, folder, size) for name in (OURS, TRL, TRL_OUR_HEAD)}
+    in_order: Json = {"train_sampling_strategy": "sequential", "learning_rate": rates[OURS]}
+    longer: Json = {"num_train_epochs": epochs, "learning_rate": rates[OURS]}
+    runs: dict[str, tuple[str, Json]] = {
+        **{name: (name, {"learning_rate": rate}) for name, rate in rates.items()},
+        f"{OURS}, in order": (OURS, in_order),
+        f"{TRL_OUR_HEAD}, in order": (TRL_OUR_HEAD, in_order),
+        f"{OURS}, {epochs} epochs": (OURS, longer),
+    }
+    shares: dict[str, list[float]] = {label: [] for label in runs}
     for seed in range(size.seeds):
-        runs: dict[str, tuple[str, Json]] = {
-            "ours": ("ours", {"learning_rate": rates["ours"]}),
-            "trl": ("trl", {"learning_rate": rates["trl"]}),
-            "ours, in order": ("ours", in_order),
-            "trl, in order": ("trl", in_order),
-            f"ours, {epochs} epochs": (
-                "ours",
-                {"num_train_epochs": epochs, "learning_rate": rates["ours"]},
-            ),
-        }
         for label, (name, changes) in runs.items():
             share, seconds = learned(name, folder, size, seed=seed, part="unseen", **changes)
-            shares.setdefault(label, []).append(share)
-            print(f"{label:16} {seconds:7.2f} s   accuracy {share:.3f}", flush=True)
+            shares[label].append(share)
+            print(f"{label:24} {seconds:7.2f} s   accuracy {share:.3f}", flush=True)
 
     def delta(ours: str, trl: str) -> list[float]:
         return [round(a - b, 4) for a, b in zip(shares[ours], shares[trl], strict=True)]
 
     found = {
-        "accuracy_delta": delta("ours", "trl"),
-        "accuracy_delta_same_batches": delta("ours, in order", "trl, in order"),
-        "accuracy_delta_same_visits": delta(f"ours, {epochs} epochs", "trl"),
+        "accuracy_delta": delta(OURS, TRL),
+        "accuracy_delta_same_head": delta(OURS, TRL_OUR_HEAD),
+        "accuracy_delta_same_batches": delta(f"{OURS}, in order", f"{TRL_OUR_HEAD}, in order"),
+        "accuracy_delta_same_visits": delta(f"{OURS}, {epochs} epochs", TRL_OUR_HEAD),
     }
     return {
-        **{f"learning_rate_{name}": rate for name, rate in rates.items()},
-        "accuracy_trl": round(fmean(shares["trl"]), 4),
+        "learning_rates": rates,
+        "accuracy": {label: round(fmean(seen), 4) for label, seen in shares.items()},
         **{name: round(fmean(deltas), 4) for name, deltas in found.items()},
         **{f"{name}_by_seed": deltas for name, deltas in found.items()},
     }
@@ -140,7 +146,7 @@ def tuned(name: str, folder: Path, size: Size) -> float:
             for seed in TUNING_SEEDS
         ]
         means[rate] = fmean(found)
-        print(f"{name:5} at {rate:.0e}: {means[rate]:.3f} on validation prompts", flush=True)
+        print(f"{name:13} at {rate:.0e}: {means[rate]:.3f} on validation prompts", flush=True)
     return max(means, key=lambda rate: means[rate])
 
 
