@@ -14,18 +14,10 @@ from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache, PreTrainedModel
 
 from rlhf.models.attention import cache_argument
+from rlhf.models.chunks import chunks, token_budget
 
 LOGPROB_CHUNK_TOKENS = 1024
 CHUNK_ROWS = 16
-# Padded tokens that pass through a model at once. On a CPU few stay in its caches; on a GPU many
-# make up for the launching of its kernels.
-CPU_BUDGET_TOKENS = 2048
-GPU_BUDGET_TOKENS = 32768
-
-
-def token_budget() -> int:
-    """How many padded tokens shall pass through a model at once on this machine."""
-    return GPU_BUDGET_TOKENS if torch.cuda.is_available() else CPU_BUDGET_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +88,11 @@ def response_rows(
 def by_length(rows: Rows, size: int) -> Iterator[tuple[torch.Tensor, Rows]]:
     """The rows in chunks of at most `size`, shortest first, each cut to its own width; and where
     each row stood.
-
-    Padding costs as much as text: chunks of like length leave most of it out.
     """
-    lengths = rows.attention_mask.sum(1)
-    for index in lengths.sort(stable=True).indices.split(size):
-        start = rows.input_ids.shape[1] - int(lengths[index].max())
-        yield index, rows[index].columns(start)
+    lengths = rows.attention_mask.sum(1).tolist()
+    for chosen in chunks(lengths, rows=size):
+        index = torch.tensor(chosen, device=rows.input_ids.device)
+        yield index, rows[index].columns(rows.input_ids.shape[1] - lengths[chosen[-1]])
 
 
 def per_token(

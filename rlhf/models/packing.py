@@ -7,7 +7,7 @@ architecture does not allow that, or it does not pay, each response is a row wit
 of like length go together either way.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,8 +21,8 @@ from rlhf.models.batching import (
     make_rows,
     read_prompts,
     response_rows,
-    token_budget,
 )
+from rlhf.models.chunks import chunks, token_budget
 from rlhf.models.compiling import is_compiled
 
 Ids = Sequence[int]
@@ -154,7 +154,7 @@ def pack(
     if not shared:
         lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
         parts = []
-        for chosen in _like_length(dict(enumerate(lengths)), budget_tokens):
+        for chosen in chunks(lengths, tokens=budget_tokens):
             rows = make_rows(
                 [prompts[i] for i in chosen], [responses[i] for i in chosen], pad_token_id
             )
@@ -165,12 +165,11 @@ def pack(
     for place, prompt in enumerate(prompts):
         members.setdefault(tuple(prompt), []).append(place)
     asked = list(members)
-    chunks = _like_length({i: len(one) for i, one in enumerate(asked)}, budget_tokens)
     return [
         _shared_pack(
             {asked[i]: members[asked[i]] for i in chosen}, responses, pad_token_id, budget_tokens
         )
-        for chosen in chunks
+        for chosen in chunks([len(one) for one in asked], tokens=budget_tokens)
     ]
 
 
@@ -184,9 +183,10 @@ def _shared_pack(
     asked = list(members)
     number = {place: n for n, prompt in enumerate(asked) for place in members[prompt]}
     width = max(map(len, asked))
-    costs = {place: len(responses[place]) + width // KEYS_PER_TOKEN for place in number}
+    places = list(number)
+    costs = [len(responses[place]) + width // KEYS_PER_TOKEN for place in places]
     parts = []
-    for chosen in _like_length(costs, budget_tokens):
+    for chosen in ([places[i] for i in one] for one in chunks(costs, tokens=budget_tokens)):
         rows = response_rows(
             [responses[place] for place in chosen],
             [len(asked[number[place]]) for place in chosen],
@@ -195,18 +195,6 @@ def _shared_pack(
         own = torch.tensor([number[place] for place in chosen])
         parts.append(Part(rows, own, torch.tensor(chosen)))
     return Pack(make_rows(asked, [()] * len(asked), pad_token_id), tuple(parts))
-
-
-def _like_length(lengths: Mapping[int, int], budget_tokens: int) -> Iterator[list[int]]:
-    """Places (the keys) in chunks, shortest first, each at most `budget_tokens` once padded, or of
-    one place.
-    """
-    order = sorted(lengths, key=lengths.__getitem__)
-    start = 0
-    for end in range(1, len(order) + 1):
-        if end == len(order) or lengths[order[end]] * (end + 1 - start) > budget_tokens:
-            yield order[start:end]
-            start = end
 
 
 def shares_prefix(model: PreTrainedModel, longest_tokens: int) -> bool:

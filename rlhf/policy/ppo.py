@@ -19,6 +19,7 @@ from transformers.trainer_callback import ProgressCallback
 
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_jsonl
+from rlhf.models.chunks import chunks
 from rlhf.models.generation import Sampling
 from rlhf.models.loading import without_dropout
 from rlhf.policy.backends import Backend
@@ -300,11 +301,12 @@ class PPOTrainer(KeptTrainer):
         ).to(self.args.device)
         tokens = rollout.rows.response_mask[chosen].sum()
         lengths = rollout.rows.attention_mask.sum(1)[chosen]
-        in_order = self.processes.share(chosen[lengths.sort(stable=True).indices])
+        mine = self.processes.share(chosen[lengths.sort(stable=True).indices])
         total: Any = 0.0
         sums: Any = 0.0
-        for micro in in_order.split(config.per_device_train_batch_size):
-            loss, found = self._loss(model, rollout[micro].trimmed(), tokens)
+        widths = rollout.rows.attention_mask.sum(1)[mine].tolist()
+        for micro in chunks(widths, rows=config.per_device_train_batch_size):
+            loss, found = self._loss(model, rollout[mine[micro]].trimmed(), tokens)
             self.accelerator.backward(loss)
             total = total + loss.detach()
             sums = sums + found
