@@ -46,8 +46,32 @@ SHAPES = (
 )
 LEARNED = Shape("accuracy", 4, 12, 12, prompts=8, trl_pairs=24)
 WARMUP = 0.25  # of the steps: a pretrained model under a random head, few steps to recover in
-RATES = (5e-4, 7e-4, 1e-3)
-TUNING_SEEDS = (100, 101, 102, 103)  # worths, texts and heads of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """How much is learned from, over how many seeds, and the learning rates to choose from on
+    seeds with worths, texts and heads of their own. With `rows`, what tells causes apart.
+    """
+
+    name: str
+    prompts: int
+    seeds: int
+    rates: tuple[float, ...]
+    tuning_seeds: tuple[int, ...] = (100, 101)
+    rows: bool = False
+
+
+MANY = Learning("", 1536, seeds=4, rates=(2e-4, 3e-4, 5e-4))
+FEW = Learning(
+    "few_",
+    384,
+    seeds=8,
+    rates=(5e-4, 7e-4, 1e-3),
+    tuning_seeds=(100, 101, 102, 103),
+    rows=True,
+)
+GLANCE = Learning("few_", 192, seeds=1, rates=(1e-3,), rows=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +80,11 @@ class Size:
 
     rounds: int
     steps: int
-    seeds: int
-    learned_prompts: int
-    rates: tuple[float, ...]
+    learnings: tuple[Learning, ...]
 
 
-FULL = Size(rounds=5, steps=4, seeds=8, learned_prompts=384, rates=RATES)
-QUICK = Size(rounds=3, steps=2, seeds=1, learned_prompts=192, rates=RATES[-1:])
+FULL = Size(rounds=5, steps=4, learnings=(MANY, FEW))
+QUICK = Size(rounds=3, steps=2, learnings=(GLANCE,))
 
 
 def main() -> None:
@@ -80,7 +102,8 @@ def main() -> None:
         heading()
         for shape in SHAPES:
             found |= speed(folder, shape, size)
-        found |= accuracy(folder, size)
+        for learning in size.learnings:
+            found |= accuracy(folder, learning)
         found |= memory(folder, asked.threads)
     print(json.dumps(found))
 
@@ -94,7 +117,7 @@ def speed(folder: Path, shape: Shape, size: Size) -> Json:
     return speed_by_turns(shape, rounds=size.rounds, steps=size.steps, train=seconds)
 
 
-def accuracy(folder: Path, size: Size) -> Json:
+def accuracy(folder: Path, learning: Learning) -> Json:
     """Share of the pairs of unseen prompts in the true order, ours minus TRL's, over seeds; each at
     the learning rate that is best for it on validation prompts of other seeds.
 
@@ -103,20 +126,21 @@ def accuracy(folder: Path, size: Size) -> Json:
     its epoch, ours into one. So more rows tell them apart: TRL given our head; the same given the
     pairs of the same rankings in each step as ours, at our rate; and ours for K - 1 epochs.
     """
-    epochs = LEARNED.responses - 1
-    rates = {name: tuned(name, folder, size) for name in (OURS, TRL, TRL_OUR_HEAD)}
-    in_order: Json = {"train_sampling_strategy": "sequential", "learning_rate": rates[OURS]}
-    longer: Json = {"num_train_epochs": epochs, "learning_rate": rates[OURS]}
+    rates = {name: tuned(name, folder, learning) for name in (OURS, TRL, TRL_OUR_HEAD)}
     runs: dict[str, tuple[str, Json]] = {
-        **{name: (name, {"learning_rate": rate}) for name, rate in rates.items()},
-        f"{OURS}, in order": (OURS, in_order),
-        f"{TRL_OUR_HEAD}, in order": (TRL_OUR_HEAD, in_order),
-        f"{OURS}, {epochs} epochs": (OURS, longer),
+        name: (name, {"learning_rate": rate}) for name, rate in rates.items()
     }
+    epochs = LEARNED.responses - 1
+    in_order, visited = ", in order", f", {epochs} epochs"
+    if learning.rows:
+        order: Json = {"train_sampling_strategy": "sequential", "learning_rate": rates[OURS]}
+        longer: Json = {"num_train_epochs": epochs, "learning_rate": rates[OURS]}
+        runs |= {name + in_order: (name, order) for name in (OURS, TRL_OUR_HEAD)}
+        runs[OURS + visited] = (OURS, longer)
     shares: dict[str, list[float]] = {label: [] for label in runs}
-    for seed in range(size.seeds):
+    for seed in range(learning.seeds):
         for label, (name, changes) in runs.items():
-            share, seconds = learned(name, folder, size, seed=seed, part="unseen", **changes)
+            share, seconds = learned(name, folder, learning, seed=seed, part="unseen", **changes)
             shares[label].append(share)
             print(f"{label:24} {seconds:7.2f} s   accuracy {share:.3f}", flush=True)
 
@@ -126,24 +150,24 @@ def accuracy(folder: Path, size: Size) -> Json:
     found = {
         "accuracy_delta": delta(OURS, TRL),
         "accuracy_delta_same_head": delta(OURS, TRL_OUR_HEAD),
-        "accuracy_delta_same_batches": delta(f"{OURS}, in order", f"{TRL_OUR_HEAD}, in order"),
-        "accuracy_delta_same_visits": delta(f"{OURS}, {epochs} epochs", TRL_OUR_HEAD),
     }
-    return {
-        "learning_rates": rates,
-        "accuracy": {label: round(fmean(seen), 4) for label, seen in shares.items()},
-        **{name: round(fmean(deltas), 4) for name, deltas in found.items()},
-        **{f"{name}_by_seed": deltas for name, deltas in found.items()},
-    }
+    if learning.rows:
+        found["accuracy_delta_same_batches"] = delta(OURS + in_order, TRL_OUR_HEAD + in_order)
+        found["accuracy_delta_same_visits"] = delta(OURS + visited, TRL_OUR_HEAD)
+    means = {name: round(fmean(deltas), 4) for name, deltas in found.items()}
+    by_seed = {f"{name}_by_seed": deltas for name, deltas in found.items()}
+    each = {label: round(fmean(seen), 4) for label, seen in shares.items()}
+    said = {"learning_rates": rates, "accuracy": each, **means, **by_seed}
+    return {learning.name + key: value for key, value in said.items()}
 
 
-def tuned(name: str, folder: Path, size: Size) -> float:
+def tuned(name: str, folder: Path, learning: Learning) -> float:
     """The learning rate of the shared grid at which a trainer does best on validation prompts."""
     means = {}
-    for rate in size.rates:
+    for rate in learning.rates:
         found = [
-            learned(name, folder, size, seed=seed, part="validation", learning_rate=rate)[0]
-            for seed in TUNING_SEEDS
+            learned(name, folder, learning, seed=seed, part="validation", learning_rate=rate)[0]
+            for seed in learning.tuning_seeds
         ]
         means[rate] = fmean(found)
         print(f"{name:13} at {rate:.0e}: {means[rate]:.3f} on validation prompts", flush=True)
@@ -151,13 +175,13 @@ def tuned(name: str, folder: Path, size: Size) -> float:
 
 
 def learned(
-    name: str, folder: Path, size: Size, *, seed: int, part: str, **changes: Any
+    name: str, folder: Path, learning: Learning, *, seed: int, part: str, **changes: Any
 ) -> tuple[float, float]:
     """Accuracy on the prompts of this part after a training, and its seconds."""
-    seen = rankings(LEARNED, size.learned_prompts, seed=seed, noise=0.2)
+    seen = rankings(LEARNED, learning.prompts, seed=seed, noise=0.2)
     others = rankings(LEARNED, 256, seed=seed, part=part)
     epochs = changes.get("num_train_epochs", 1)
-    steps = epochs * size.learned_prompts // LEARNED.prompts
+    steps = epochs * learning.prompts // LEARNED.prompts
     settings: Json = {"warmup_steps": round(WARMUP * steps), **changes}
     model, seconds, _ = train(name, folder, LEARNED, seen, seed=seed, **settings)
     return pair_accuracy(others, score_ranked(Scorer(model, 0), others)).value, seconds
