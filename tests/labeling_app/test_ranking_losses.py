@@ -9,6 +9,7 @@ pytest_plugins = ["chromium"]
 pytestmark = pytest.mark.browser
 
 KEPT = "Object.keys(localStorage).filter((name) => name.startsWith('[\"draft\"'))"
+NO_BEACON = "navigator.sendBeacon = () => true"
 WATCHED = """async (seconds) => {
   const { Stopwatch } = await import(new URL('page/stopwatch.js', document.baseURI));
   return new Stopwatch(seconds).seconds();
@@ -32,7 +33,9 @@ def test_an_answer_that_was_not_sent_outlives_the_page(visit: Any) -> None:
     site.page.on("dialog", leave)
     for path in ("submit", "draft"):
         site.page.route(f"**/api/{path}*", lambda route: route.abort())
-    site.page.evaluate("navigator.sendBeacon = () => true")  # and what goes with the page is lost
+    # And what goes with the page is lost, with this one and with the next.
+    site.page.evaluate(NO_BEACON)
+    site.page.add_init_script(NO_BEACON)
     site.press("1", "2", "3", "Enter")
     site.page.locator("#dock .failure").get_by_text("Your answer is still here").wait_for()
     site.page.reload()
@@ -47,7 +50,7 @@ def test_an_answer_that_was_not_sent_outlives_the_page(visit: Any) -> None:
     site.press("Enter")
     site.until_saved(1)
     assert len(site.rankings()) == 1
-    assert site.page.evaluate(KEPT) == []
+    site.page.wait_for_function(f"{KEPT}.length === 0")  # the page hears of it after the store
     assert site.page.evaluate(WATCHED, 90_000) == 86_400  # a day, or it could never be sent
 
 
@@ -61,7 +64,7 @@ def test_a_refused_draft_is_sent_again_once_one_is_signed_in(visit: Any) -> None
     site.until_draft_saved()
     (draft,) = site.drafts()
     assert '"numbers":[2,null,null]' in str(draft).replace(" ", "").replace("None", "null")
-    assert site.page.evaluate(KEPT) == []
+    site.page.wait_for_function(f"{KEPT}.length === 0")  # the page hears of it after the store
 
 
 def test_a_change_of_an_earlier_answer_that_was_not_saved_says_so(visit: Any) -> None:
