@@ -300,12 +300,11 @@ class PPOTrainer(KeptTrainer):
             config.seed, number, epoch, part, config.num_mini_batches, config.rollout_size
         ).to(self.args.device)
         tokens = rollout.rows.response_mask[chosen].sum()
-        lengths = rollout.rows.attention_mask.sum(1)[chosen]
-        mine = self.processes.share(chosen[lengths.sort(stable=True).indices])
+        lengths = rollout.rows.attention_mask.sum(1)
+        mine = self.processes.share(chosen[lengths[chosen].sort(stable=True).indices])
         total: Any = 0.0
         sums: Any = 0.0
-        widths = rollout.rows.attention_mask.sum(1)[mine].tolist()
-        for micro in chunks(widths, rows=config.per_device_train_batch_size):
+        for micro in chunks(lengths[mine].tolist(), rows=config.per_device_train_batch_size):
             loss, found = self._loss(model, rollout[mine[micro]].trimmed(), tokens)
             self.accelerator.backward(loss)
             total = total + loss.detach()

@@ -1,14 +1,23 @@
 """Rows cut into chunks: every row once, within the bounds, and no other cut costs less."""
 
+from collections.abc import Iterator
 from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlhf.models import chunks as module
 from rlhf.models.chunks import CPU_PASS_TOKENS, chunks
 
 LENGTHS = st.lists(st.integers(0, 200), max_size=9)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_pass_costs_what_it_does_on_a_cpu() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "pass_tokens", lambda: CPU_PASS_TOKENS)
+        yield
 
 
 def cost(cut: list[list[int]], lengths: list[int]) -> int:
