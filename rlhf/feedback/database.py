@@ -4,13 +4,16 @@ SQLite needs `BEGIN IMMEDIATE` for what writes, or two labelers claim the same i
 error; what only reads takes no lock, and in WAL mode never waits for a writer.
 """
 
+import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -179,9 +182,27 @@ def reading_engine(engine: Engine) -> Engine:
 def _set_pragmas(connection: object, _record: object) -> None:
     connection.isolation_level = None  # type: ignore[attr-defined]
     cursor = connection.cursor()  # type: ignore[attr-defined]
-    for pragma in ("journal_mode=wal", "foreign_keys=on", "synchronous=full"):
+    _write_ahead(cursor)
+    for pragma in ("foreign_keys=on", "synchronous=full"):
         cursor.execute(f"pragma {pragma}")
     cursor.close()
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Switches to the write-ahead log, which stays. Of two that switch a new file at once, SQLite
+    refuses one on the spot, whatever its timeout: it asks again.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            cursor.execute("pragma journal_mode=wal")
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
@@ -240,7 +261,7 @@ def upgrade_tables(connection: Connection) -> None:
 
 
 InsertNew = Callable[[Table], Any]  # either of the two below: alike, but not one type
-INSERTS: dict[str, InsertNew] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+INSERTS: dict[str, InsertNew] = {"postgresql": postgresql.insert, "sqlite": sqlite_insert}
 
 
 def insert_new(db: Connection, table: Table, rows: Sequence[Json]) -> int:

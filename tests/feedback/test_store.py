@@ -1,5 +1,6 @@
 """The store on each kind of database: claims, answers sent twice, corrections, records."""
 
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -230,6 +231,19 @@ def test_a_new_store_may_be_opened_by_many_at_once(address: str) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(opened, range(8))) == ["main"] * 8
+
+
+def test_a_new_file_that_another_is_just_switching_to_its_log_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("begin immediate")  # as SQLite holds it while it switches
+    with ThreadPoolExecutor(1) as pool:
+        opened = pool.submit(Store, path)
+        with pytest.raises(TimeoutError):
+            opened.result(0.3)
+        other.execute("rollback")
+        opened.result(20).close()
+    other.close()
 
 
 def test_a_newer_store_is_refused(address: str) -> None:
