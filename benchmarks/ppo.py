@@ -11,17 +11,20 @@ model and recomputed activations there; default_both_plain: TRL without recomput
 responses end after any token, a value model of its own, neither recomputes. 150k: the memory that
 training adds with a vocabulary of 151,936. time_to_reward: seconds until the score has risen by
 four fifths of what both reach, in responses of mixed length, each with a value model that starts as
-the reward model (what `rlhf run` does) and its defaults otherwise; the reward counts words, so that
-it can be learned.
+the reward model (what `rlhf run` does) and its defaults otherwise: four optimizer steps a rollout,
+in one pass here, in four passes there. TRL's mini-batches are no steps, so beside it stands TRL in
+rollouts of a quarter, one pass each. The reward counts words, so that it can be learned.
 """
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -33,8 +36,8 @@ from rlhf.data.identity import Json
 PEER = Path(".bench/trl112/bin/python")
 WORKER = Path(__file__).with_name("ppo_worker.py")
 ROLLOUT = 32
-# The goal: this share of what both reach, each curve a mean over the last rollouts.
-SHARE_OF_RISE, SMOOTHED = 0.8, 3
+# The goal: this share of what both reach, each curve a mean over the last episodes.
+SHARE_OF_RISE, SMOOTHED = 0.8, 3 * ROLLOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +54,23 @@ class Case:
     shared: bool = False
     recompute: bool = False  # TRL alone, whose default it is
     counts: bool = False  # a reward that can be learned
+    rollout: int = ROLLOUT  # episodes
     rollouts: int = 3
-    epochs: int = 4
+    epochs: int | None = 4  # None: as each has it
     learning_rate: float = 1e-5
+    seed: int = 1
 
     def settings(self) -> Json:
         """The trainers' arguments."""
-        return {
-            "total_episodes": self.rollouts * ROLLOUT,
+        passes = {} if self.epochs is None else {"num_ppo_epochs": self.epochs}
+        return passes | {
+            "total_episodes": self.rollouts * self.rollout,
             "per_device_train_batch_size": 8,
-            "gradient_accumulation_steps": ROLLOUT // 8,
-            "num_mini_batches": 1,
-            "num_ppo_epochs": self.epochs,
+            "gradient_accumulation_steps": self.rollout // 8,
             "response_length": self.response_tokens,
             "learning_rate": self.learning_rate,
-            "local_rollout_forward_batch_size": ROLLOUT,
-            "seed": 1,
+            "local_rollout_forward_batch_size": self.rollout,
+            "seed": self.seed,
         }
 
 
@@ -84,9 +88,12 @@ REWARD = Case(
     ends=1 / 24,
     response_tokens=128,
     recompute=True,
-    rollouts=20,
+    rollouts=12,
+    epochs=None,
     learning_rate=1e-3,
 )
+SMALL = replace(REWARD, rollout=ROLLOUT // 4, rollouts=4 * REWARD.rollouts, epochs=1)
+REWARD_SEEDS = (1, 2, 3)
 
 
 class Bench:
@@ -115,7 +122,7 @@ class Bench:
             "threads": self.threads,
             "vocab_size": case.vocab_size,
             "prompt_tokens": case.prompt_tokens,
-            "rows": ROLLOUT * (case.rollouts + 1),
+            "rows": case.rollout * (case.rollouts + 1),
             "ends": case.ends > 0,
             "shared": case.shared,
             "recompute": case.recompute,
@@ -166,31 +173,60 @@ def memory(bench: Bench) -> Json:
     }
 
 
-def time_to_reward(bench: Bench) -> Json:
-    """Seconds until both have risen by as much."""
-    found = {who: bench.run(who, REWARD) for who in ("trl", "ours")}
-    start = fmean(one["scores"][0] for one in found.values())
-    curves = {who: _smoothed(one["scores"]) for who, one in found.items()}
-    goal = start + SHARE_OF_RISE * (min(max(curve) for curve in curves.values()) - start)
-    elapsed = {who: one[f"{bench.clock}elapsed"] for who, one in found.items()}
-    took = {who: _first(curves[who], elapsed[who], goal) for who in found}
-    ratio = took["ours"] / took["trl"]
-    print(
-        f"{'time_to_reward':16}{took['ours']:8.1f}{took['trl']:8.1f}   seconds{ratio:11.2f}   "
-        f"score {start:.2f} to {goal:.2f}",
-        flush=True,
-    )
-    return {"time_to_reward_ratio": round(ratio, 3), "time_to_reward_goal": round(goal, 3)}
+def time_to_reward(bench: Bench, seeds: Sequence[int]) -> Json:
+    """Seconds until the score has risen, ours over TRL's, as a median over seeds."""
+    ratios: dict[str, list[float | None]] = {"": [], "_small_rollouts": []}
+    for seed in seeds:
+        ours = Curve.of(bench, "ours", replace(REWARD, seed=seed))
+        theirs = Curve.of(bench, "trl", replace(REWARD, seed=seed))
+        small = Curve.of(bench, "trl", replace(SMALL, seed=seed))
+        start = fmean((ours.scores[0], theirs.scores[0]))
+        reached = min(max(ours.scores), max(theirs.scores))
+        goal = start + SHARE_OF_RISE * (reached - start)
+        took = [one.reaches(goal) for one in (ours, theirs, small)]
+        ratios[""].append(_ratio(took[0], took[1]))
+        ratios["_small_rollouts"].append(_ratio(took[0], took[2]))
+        print(
+            f"{'time_to_reward':16}{_seconds(took[0])}{_seconds(took[1])}   seconds"
+            f"{_ratio(took[0], took[1]) or math.nan:11.2f}   seed {seed}, score {start:.2f} to "
+            f"{goal:.2f}; TRL in small rollouts {_seconds(took[2])}",
+            flush=True,
+        )
+    found: Json = {}
+    for name, each in ratios.items():
+        known = [one for one in each if one is not None]
+        found[f"time_to_reward_ratio{name}"] = round(median(known), 3) if known else None
+        found[f"time_to_reward_ratios{name}"] = [one and round(one, 3) for one in each]
+    return found
 
 
-def _smoothed(scores: list[float]) -> list[float]:
-    return [fmean(scores[max(0, n - SMOOTHED + 1) : n + 1]) for n in range(len(scores))]
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A training's scores, each a mean over the last episodes, and when they were reached."""
+
+    scores: list[float]
+    seconds: list[float]
+
+    @classmethod
+    def of(cls, bench: Bench, who: str, case: Case) -> "Curve":
+        """One training."""
+        found = bench.run(who, case)
+        span, scores = SMOOTHED // case.rollout, found["scores"]
+        smooth = [fmean(scores[max(0, n + 1 - span) : n + 1]) for n in range(len(scores))]
+        return cls(smooth, found[f"{bench.clock}elapsed"])
+
+    def reaches(self, goal: float) -> float | None:
+        """Seconds until the score is at the goal; None where it never is."""
+        pairs = zip(self.scores, self.seconds, strict=True)
+        return next((at for score, at in pairs if score >= goal), None)
 
 
-def _first(curve: list[float], elapsed: list[float], goal: float) -> float:
-    return next(
-        (at for score, at in zip(curve, elapsed, strict=True) if score >= goal), float("nan")
-    )
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one / other
+
+
+def _seconds(took: float | None) -> str:
+    return f"{'never':>8}" if took is None else f"{took:8.1f}"
 
 
 def main() -> None:
@@ -216,7 +252,7 @@ def main() -> None:
         if asked.only in {None, "150k"}:
             found |= memory(bench)
         if asked.only in {None, "time_to_reward"}:
-            found |= time_to_reward(bench)
+            found |= time_to_reward(bench, REWARD_SEEDS[: 1 if asked.quick else None])
     print(json.dumps(found))
 
 

@@ -102,7 +102,7 @@ class PPOTrainer(KeptTrainer):
         known = models.policy.config.get_text_config().vocab_size
         check_prompts(self.prompts, args.response_length, context_of(models.policy, args), known)
         self.rollouts = args.rollouts(len(self.prompts))
-        self.updates_per_rollout = args.num_ppo_epochs * args.num_mini_batches
+        self.updates_per_rollout = args.updates_per_rollout
         super().__init__(
             model=models,
             args=self._inner(args),
@@ -295,9 +295,9 @@ class PPOTrainer(KeptTrainer):
     def _update(self, model: Any, number: int, update: int) -> torch.Tensor:
         assert self._rollout is not None
         rollout, config = self._rollout, self.config
-        epoch, part = divmod(update, config.num_mini_batches)
+        epoch, part = divmod(update, config.updates_per_pass)
         chosen = mini_batch(
-            config.seed, number, epoch, part, config.num_mini_batches, config.rollout_size
+            config.seed, number, epoch, part, config.updates_per_pass, config.rollout_size
         ).to(self.args.device)
         tokens = rollout.rows.response_mask[chosen].sum()
         lengths = rollout.rows.attention_mask.sum(1)

@@ -9,8 +9,6 @@ from transformers import TrainingArguments
 from rlhf.policy.kl import Estimator
 
 POSITIVE = (
-    "num_ppo_epochs",
-    "num_mini_batches",
     "response_length",
     "temperature",
     "per_device_train_batch_size",
@@ -20,6 +18,8 @@ POSITIVE = (
     "vllm_logprob_gap_limit",
 )
 POSITIVE_OR_NONE = (
+    "num_ppo_epochs",
+    "num_mini_batches",
     "total_episodes",
     "local_rollout_forward_batch_size",
     "target_kl",
@@ -37,6 +37,7 @@ NOT_NEGATIVE = (
     "length_penalty",
     "num_sample_generations",
 )
+STEPS_OF_ONE_PASS = 4  # where neither passes nor mini-batches are given
 # TRL computed these over whatever was given.
 COMPUTED = (
     "num_total_batches",
@@ -54,8 +55,11 @@ class PPOConfig(TrainingArguments):
 
     A rollout holds `per_device_train_batch_size * gradient_accumulation_steps` episodes for each
     process; it is consumed in `num_mini_batches` optimizer steps per epoch, each in forward passes
-    of `per_device_train_batch_size`. `total_episodes` sets the length of the training, by default
-    `num_train_epochs` times the prompts; `save_steps` and `logging_steps` count rollouts.
+    of `per_device_train_batch_size`. Without either setting these are four steps in one pass, which
+    learn about what four passes of one step do, for a quarter of the work (`docs/benchmarks.md`);
+    where `num_ppo_epochs` is given, a pass is one step, as it was in TRL. `total_episodes` sets the
+    length of the training, by default `num_train_epochs` times the prompts; `save_steps` and
+    `logging_steps` count rollouts.
     """
 
     learning_rate: float = field(default=3e-6, metadata={"help": "Of AdamW."})
@@ -66,8 +70,16 @@ class PPOConfig(TrainingArguments):
     total_episodes: int | None = field(
         default=None, metadata={"help": "Responses to sample in all."}
     )
-    num_ppo_epochs: int = field(default=4, metadata={"help": "Passes over each rollout."})
-    num_mini_batches: int = field(default=1, metadata={"help": "Optimizer steps per pass."})
+    num_ppo_epochs: int | None = field(
+        default=None, metadata={"help": "Passes over each rollout; by default 1."}
+    )
+    num_mini_batches: int | None = field(
+        default=None,
+        metadata={
+            "help": "Optimizer steps per pass; by default 1 where num_ppo_epochs is given, else 4 "
+            "or as many as divide a rollout."
+        },
+    )
     local_rollout_forward_batch_size: int | None = field(
         default=None,
         metadata={
@@ -228,12 +240,17 @@ class PPOConfig(TrainingArguments):
     def _divide(self) -> None:
         """Sizes of a rollout and of its parts, over all processes."""
         whole = self.per_device_train_batch_size * self.gradient_accumulation_steps
-        if whole % self.num_mini_batches:
+        default = math.gcd(whole, STEPS_OF_ONE_PASS) if self.num_ppo_epochs is None else 1
+        parts = self.num_mini_batches if self.num_mini_batches is not None else default
+        if whole % parts:
             raise ValueError(
                 f"a rollout of {whole} episodes (per_device_train_batch_size * "
-                f"gradient_accumulation_steps) does not divide into {self.num_mini_batches} "
-                "mini-batches: change one of the three"
+                f"gradient_accumulation_steps) does not divide into {parts} mini-batches: change "
+                "one of the three"
             )
+        passes = self.num_ppo_epochs if self.num_ppo_epochs is not None else 1
+        self.num_ppo_epochs, self.num_mini_batches = passes, parts
+        self.updates_per_pass, self.updates_per_rollout = parts, passes * parts
         self.rollout_size = whole * self.world_size
         if self.total_episodes is not None and self.total_episodes < self.rollout_size:
             raise ValueError(
@@ -244,8 +261,8 @@ class PPOConfig(TrainingArguments):
             "micro_batch_size": self.per_device_train_batch_size * self.world_size,
             "local_batch_size": whole,
             "batch_size": self.rollout_size,
-            "local_mini_batch_size": whole // self.num_mini_batches,
-            "mini_batch_size": self.rollout_size // self.num_mini_batches,
+            "local_mini_batch_size": whole // parts,
+            "mini_batch_size": self.rollout_size // parts,
         }
         for name, value in self._computed.items():
             self._fill(name, value)

@@ -181,6 +181,27 @@ def test_a_setting_changes_what_is_learned(
     assert not torch.equal(found, plain)
 
 
+@pytest.mark.parametrize(
+    ("given", "passes", "parts"),
+    [
+        ({}, 1, 4),
+        ({"num_ppo_epochs": 4}, 4, 1),  # as TRL's scripts ask for it
+        ({"num_ppo_epochs": 3, "num_mini_batches": 2}, 3, 2),
+        ({"num_mini_batches": 8}, 1, 8),
+        ({"gradient_accumulation_steps": 1, "per_device_train_batch_size": 6}, 1, 2),
+        ({"gradient_accumulation_steps": 1, "per_device_train_batch_size": 7}, 1, 1),
+    ],
+)
+def test_a_rollout_is_four_steps_of_one_pass_unless_told_otherwise(
+    tmp_path: Path, given: Json, passes: int, parts: int
+) -> None:
+    sizes = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    config = PPOConfig(**quiet_arguments(tmp_path, **sizes | given))
+    assert (config.num_ppo_epochs, config.num_mini_batches) == (passes, parts)
+    assert config.updates_per_rollout == passes * parts
+    assert config.mini_batch_size == config.rollout_size // parts
+
+
 def test_the_same_settings_learn_the_same(tmp_path: Path, plain: torch.Tensor) -> None:
     assert torch.equal(trained(tmp_path, stop_token="eos"), plain)
     assert torch.equal(trained(tmp_path, reward_clip=1e6, kl_limit=None), plain)
