@@ -105,9 +105,10 @@ def test_it_reaches_pi_star(tmp_path: Path, seed: int) -> None:
         seed=seed,
         kl_coef=0.5,
         lam=1.0,
-        total_episodes=1024 * 200,
+        total_episodes=1024 * 80,
         per_device_train_batch_size=1024,
-        num_ppo_epochs=2,
+        num_ppo_epochs=1,
+        num_mini_batches=4,
         learning_rate=1e-3,
     )
     wanted = torch.softmax(before + rewards / 0.5, 0)
