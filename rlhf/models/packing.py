@@ -114,8 +114,8 @@ def tensor_in_batches(
     """As `in_batches`, at least one pair, with one number a row or several: (N, ...) in float64 on
     the CPU.
     """
-    longest = max(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
-    shared = pays(prompts, responses) and shares_prefix(model, longest)
+    widest = max(map(len, prompts)) + max(map(len, responses))
+    shared = pays(prompts, responses) and shares_prefix(model, widest)
     packs = pack(prompts, responses, pad_token_id, shared=shared, budget_tokens=budget_tokens)
     found: torch.Tensor | None = None
     for one in packs:
@@ -197,15 +197,17 @@ def _shared_pack(
     return Pack(make_rows(asked, [()] * len(asked), pad_token_id), tuple(parts))
 
 
-def shares_prefix(model: PreTrainedModel, longest_tokens: int) -> bool:
+def shares_prefix(model: PreTrainedModel, widest_tokens: int) -> bool:
     """Whether this model gives the same states for a response that goes on from a prompt read
-    before as for prompt and response in one row, up to this length.
+    before as for prompt and response in one row. `widest_tokens`: of the longest prompt and the
+    longest response together, whosever it is, for the padding between a shorter prompt and its
+    response takes its place in a window.
 
     Its config is asked first (attention to all tokens before, not to a window or through a state);
     then it reads a few made-up tokens both ways. Compiled layers share nothing: they are for rows.
     """
     config = model.config.get_text_config()
-    if not attends_to_all(config, longest_tokens):
+    if not attends_to_all(config, widest_tokens):
         return False
     if getattr(config, "is_encoder_decoder", False) or model.is_gradient_checkpointing:
         return False

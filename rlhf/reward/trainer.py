@@ -111,9 +111,10 @@ class RankedCollator:
         """The collator for this model and these lengths; recomputed activations and compiled layers
         share nothing.
         """
-        longest = max(len(one.prompt) + len(max(one.responses, key=len)) for one in ranked)
+        widest = max(len(one.prompt) for one in ranked)
+        widest += max(len(response) for one in ranked for response in one.responses)
         apart = bool(getattr(args, CHECKPOINTING)) or args.torch_compile
-        return cls(pad_token_id, not apart and shares_prefix(model, longest))
+        return cls(pad_token_id, not apart and shares_prefix(model, widest))
 
     def __call__(self, elements: Sequence[tuple[RankedPrompt, range]]) -> dict[str, RankedBatch]:
         positions = [position for _, span in elements for position in span]
