@@ -90,12 +90,13 @@ class Scorer:
         """The scorer of a saved reward model, members and all, on the first GPU where there is one.
         Its tokenizer says what pads, where that is not given.
 
-        Raises ValueError where members are missing that its config names.
+        Raises ValueError for a model that has no score head, and where members are missing that
+        its config names.
         """
         folder = Path(folder)
         if pad_token_id is None:
             pad_token_id = pads(load_tokenizer(folder))
-        model = load_scorer(folder, pad_token_id, dtype)
+        model = load_scorer(folder, pad_token_id, dtype, trained=True)
         model.to(device())  # type: ignore[arg-type]
         ensemble = Ensemble(**getattr(model.config, MEMBERS, {}))
         if ensemble.members == 1:
@@ -104,7 +105,9 @@ class Scorer:
             heads = Heads.load(folder)
             return cls(model, pad_token_id, ensemble=ensemble, heads=heads, folder=folder)
         places = [member_folder(folder, one) for one in range(1, ensemble.members)]
-        others = [cls(load_scorer(one, pad_token_id, dtype), pad_token_id) for one in places]
+        others = [
+            cls(load_scorer(one, pad_token_id, dtype, trained=True), pad_token_id) for one in places
+        ]
         for one in others:
             one.model.to(device())
         return cls(model, pad_token_id, ensemble=ensemble, others=others, folder=folder)
