@@ -282,7 +282,8 @@ def _load(kind: Any, source: str | Path, what: str, **arguments: Any) -> Any:
     local = Path(source)
     if local.exists():
         source = str(local.resolve())
-        if not (local / "config.json").exists():
+        adapter = what == "tokenizer" and (local / ADAPTER_CONFIG).exists()
+        if not (adapter or (local / "config.json").exists()):
             raise ValueError(f"{local} is not a model folder: it has no config.json")
         if what == "tokenizer" and not any(local.glob("tokenizer*")):
             raise ValueError(f"{local} has no tokenizer: save one beside the model's weights")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.identity import Json
@@ -34,7 +35,7 @@ def ids_of(
 ) -> tuple[Ids, Ids, bool]:
     """Ids of a prompt and a response, EOS as in training, and whether the prompt was cut: on its
     left, so that both fit in `max_tokens`. Raises ValueError for a response that leaves no room,
-    and for one of no token.
+    for one of no token, and for messages that the chat template refuses.
     """
     answer = response_ids(tokenizer, response, finished=finished)
     if not answer:
@@ -42,7 +43,10 @@ def ids_of(
     if len(answer) >= max_tokens:
         raise ValueError(f"a response leaves no room for its prompt in {max_tokens} tokens")
     messages = Prompt.of(prompt).messages if isinstance(prompt, str) else prompt
-    asked, cut = prompt_within(tokenizer, messages, max_tokens - len(answer))
+    try:
+        asked, cut = prompt_within(tokenizer, messages, max_tokens - len(answer))
+    except TemplateError as error:
+        raise ValueError(f"the model's chat template refuses the messages: {error}") from error
     return tuple(asked), tuple(answer), cut is not None
 
 
