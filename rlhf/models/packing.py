@@ -7,7 +7,7 @@ architecture does not allow that, or it does not pay, each response is a row wit
 of like length go together either way.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -116,7 +116,7 @@ def tensor_in_batches(
     """
     widest = max(map(len, prompts)) + max(map(len, responses))
     shared = pays(prompts, responses) and shares_prefix(model, widest)
-    packs = pack(prompts, responses, pad_token_id, shared=shared, budget_tokens=budget_tokens)
+    packs = packs_of(prompts, responses, pad_token_id, shared=shared, budget_tokens=budget_tokens)
     found: torch.Tensor | None = None
     for one in packs:
         values = per_response(compute, model, [one.to(model.device)])
@@ -150,27 +150,37 @@ def pack(
     """(prompt, response) pairs as packs whose parts hold at most `budget_tokens`, padding counted,
     or one row. With `shared`, prompts that are equal are one.
     """
+    made = packs_of(prompts, responses, pad_token_id, shared=shared, budget_tokens=budget_tokens)
+    return list(made)
+
+
+def packs_of(
+    prompts: Sequence[Ids],
+    responses: Sequence[Ids],
+    pad_token_id: int,
+    *,
+    shared: bool,
+    budget_tokens: int | None = None,
+) -> Iterator[Pack]:
+    """The packs of `pack`, each made when it is asked for: their tensors take 32 bytes a token."""
     budget_tokens = budget_tokens or token_budget()
     if not shared:
         lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
-        parts = []
         for chosen in chunks(lengths, tokens=budget_tokens):
             rows = make_rows(
                 [prompts[i] for i in chosen], [responses[i] for i in chosen], pad_token_id
             )
             own, places = torch.arange(len(chosen)), torch.tensor(chosen)
-            parts.append(Part(rows, own, places))
-        return [Pack(None, (part,)) for part in parts]
+            yield Pack(None, (Part(rows, own, places),))
+        return
     members: dict[tuple[int, ...], list[int]] = {}
     for place, prompt in enumerate(prompts):
         members.setdefault(tuple(prompt), []).append(place)
     asked = list(members)
-    return [
-        _shared_pack(
+    for chosen in chunks([len(one) for one in asked], tokens=budget_tokens):
+        yield _shared_pack(
             {asked[i]: members[asked[i]] for i in chosen}, responses, pad_token_id, budget_tokens
         )
-        for chosen in chunks([len(one) for one in asked], tokens=budget_tokens)
-    ]
 
 
 def _shared_pack(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tiny_models import EOS, PAD, every_response, gradients, policy, reward_model
 from transformers import AutoModelForSequenceClassification
 
-from rlhf.models.batching import hidden_states, make_rows, sequence_logprobs
+from rlhf.models import packing
+from rlhf.models.batching import Rows, hidden_states, make_rows, sequence_logprobs
 from rlhf.models.packing import in_batches, pack, pays, per_response, shares_prefix
 from rlhf.reward.rankings import RankedPrompt
 from rlhf.reward.scorer import score_rows
@@ -138,6 +139,28 @@ def test_lists_come_back_in_their_order(budget: int) -> None:
         ]
     assert found == pytest.approx(alone, abs=1e-10)
     assert in_batches(score_rows, model, [], [], PAD) == []
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_long_list_is_made_into_tensors_a_pack_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    done: list[str] = []
+
+    def noted(*rows: Any) -> Rows:
+        done.append("made")
+        return make_rows(*rows)
+
+    def compute(_model: object, rows: Rows, _prefix: object) -> torch.Tensor:
+        done.append("read")
+        return rows.input_ids[:, -1].double()
+
+    monkeypatch.setattr(packing, "make_rows", noted)
+    monkeypatch.setattr(packing, "shares_prefix", lambda *_: True)
+    prompts = [[*range(2, 20), 20 + n] for n in range(6)] * times
+    in_batches(compute, reward_model(), prompts, [[5, EOS]] * len(prompts), PAD, budget_tokens=40)
+    assert done.count("made") > 2
+    assert done == ["made", "read"] * done.count("made")
 
 
 def test_no_part_is_over_its_budget_with_padding() -> None:
