@@ -268,13 +268,14 @@ def pad_apart_from_eos(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
 
 
 def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
-    """The model with every dropout at 0."""
+    """The model with every dropout at 0, and no layer dropped."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            # A number, not a module, in Llama and its kin.
-            module.attention_dropout = 0.0  # type: ignore[assignment]
+        # Numbers, not modules: attention_dropout in Llama and its kin, dropout in OPT.
+        for name, value in list(vars(module).items()):
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
     return model
 
 

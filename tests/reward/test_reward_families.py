@@ -34,6 +34,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen2": {"attention_dropout": 0.3},
     "qwen3": {"head_dim": 16},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 128, "attn_pdrop": 0.3},
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32, "dropout": 0.3},
     "bert": {"hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.3},
     "roberta": {"max_position_embeddings": 140},
 }
