@@ -14,6 +14,7 @@ from rlhf.models.batching import Prefix, Rows, hidden_states
 from rlhf.models.loading import device, load_scorer, load_tokenizer
 from rlhf.models.loading import pad_token_id as pads
 from rlhf.models.packing import in_batches, tensor_in_batches
+from rlhf.models.places import places_of
 from rlhf.reward.asked import ids_of
 from rlhf.reward.ensemble import ALONE, Ensemble
 from rlhf.reward.heads import Heads, wearing
@@ -123,8 +124,8 @@ class Scorer:
     def max_tokens(self) -> int:
         """How many tokens the model can read."""
         config = self.model.config.get_text_config()
-        places = int(getattr(config, "max_position_embeddings", UNLIMITED))
-        return min(places, int(self.tokenizer.model_max_length))
+        read = int(getattr(config, "max_position_embeddings", UNLIMITED))
+        return min(read, places_of(self.model) or read, int(self.tokenizer.model_max_length))
 
     def score_texts(
         self,
