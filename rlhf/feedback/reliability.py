@@ -139,7 +139,8 @@ def infer_manners(votes: Votes) -> Array:
         longer_better = _longer_better(_normalised(heard), votes.longer)
         if np.abs(manner - before).max() < TOLERANCE:
             return manner
-    return (before + manner) / 2
+    swinging: Array = (before + manner) / 2
+    return swinging
 
 
 def _log_likelihood(margins: Array, kind: NDArray[np.int64], table: Array) -> Array:

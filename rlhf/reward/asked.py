@@ -17,12 +17,12 @@ Ids = tuple[int, ...]
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A prompt and its responses as the reward model reads them: `pairs` of (prompt, response) ids.
-    `several` is whether the row gave a list. `cut`: how many prompts lost something on their left.
+    `several` is whether the row gave a list, `cut` whether its prompt lost something on its left.
     """
 
     pairs: tuple[tuple[Ids, Ids], ...]
     several: bool
-    cut: int
+    cut: bool
 
 
 def ids_of(
@@ -62,7 +62,7 @@ def asked_of(
         ids = [_ids(row.get(name), vocab_size) for name in ("prompt_ids", "response_ids")]
         if len(ids[0]) + len(ids[1]) > max_tokens:
             raise ValueError(f"prompt_ids and response_ids are more than {max_tokens} tokens")
-        return Asked(((ids[0], ids[1]),), False, 0)
+        return Asked(((ids[0], ids[1]),), False, False)
     several = "responses" in row
     if several == ("response" in row):
         raise ValueError("a row needs `response` or `responses`, one of them")
@@ -81,7 +81,7 @@ def asked_of(
         for response, end in zip(responses, ended, strict=True)
     ]
     pairs = tuple((asked, answer) for asked, answer, _ in made)
-    return Asked(pairs, several, sum(cut for *_, cut in made))
+    return Asked(pairs, several, any(cut for *_, cut in made))
 
 
 def _messages(prompt: Any) -> tuple[Message, ...]:

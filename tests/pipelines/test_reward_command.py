@@ -163,8 +163,9 @@ def test_the_model_of_a_run_is_found(folder: Path, tmp_path: Path) -> None:
     (stage / "model").symlink_to(folder)
     about = {"dtype": "float32", "max_tokens": 14}
     write_json(stage / "config.json", {"stage": "reward", "run": {"model": about}})
+    write_jsonl(tmp_path / "asked.jsonl", [GOOD[0], {"prompt": ASKED, "responses": ["a", "b"]}])
     _, said = scored(tmp_path / "asked.jsonl", stage)
-    assert "1 prompts were cut on their left to 14 tokens in all" in said
+    assert "2 prompts were cut on their left to 14 tokens in all" in said
 
 
 def test_what_an_earlier_scoring_left_is_not_taken_for_this_one(
