@@ -9,14 +9,23 @@ from dataclasses import replace
 from pipelines.config import RunConfig
 from rlhf.data.identity import Json, content_id
 from rlhf.data.records import Prompt, Ranking, Response
+from rlhf.feedback.modes import mode_named
 from rlhf.feedback.store import Campaign, Store
 
 
 @contextmanager
 def imported_campaign(config: RunConfig) -> Iterator[tuple[Store, Campaign]]:
-    """The store and the campaign that the config names; ValueError where there is none."""
+    """The store and the campaign that the config names; ValueError where there is none, and for one
+    of a mode that trains nothing: what judges policies is not what they learn from.
+    """
     with Store(config.store) as store:
-        yield store, store.campaign(config.label.campaign or "")
+        campaign = store.campaign(config.label.campaign or "")
+        if mode_named(campaign.mode).feeds != "preferences":
+            raise ValueError(
+                f"campaign {campaign.name!r} has the mode {campaign.mode!r}, which gives no "
+                "preferences to train on: name another as label.campaign"
+            )
+        yield store, campaign
 
 
 def state(config: RunConfig) -> Json:

@@ -10,7 +10,9 @@ reward_app = typer.Typer(help="About a reward model.", no_args_is_help=True)
 RewardModel = Annotated[
     Path,
     typer.Option(
-        "--model", metavar="RUN_OR_FOLDER", help="A run (its reward model), or a model's folder."
+        "--model",
+        metavar="RUN_OR_FOLDER",
+        help="A run (its reward model), or the folder of a model or adapter.",
     ),
 ]
 
@@ -29,7 +31,10 @@ def reward_score(
         bool, typer.Option("--members", help="What each member of an ensemble says, too.")
     ] = False,
     max_bad: Annotated[
-        float, typer.Option(help="Fail where more than this share of the rows cannot be scored.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Fail where more than this share of the rows cannot be scored."
+        ),
     ] = 0.1,
 ) -> None:
     """Score responses: each row comes out with its reward."""

@@ -1,6 +1,7 @@
 """`rlhf reward`: asking a saved reward model."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from rlhf.reward.scorer import Scorer
 
 ROWS_AT_ONCE = 1000
+# What a row gets here; what an earlier scoring left under these names would be taken for it.
+OURS = frozenset({"reward", "rewards", "members", "error"})
 
 Rows = Sequence["tuple[Json, Asked | None]"]
 
@@ -35,11 +38,17 @@ class Model:
 
 
 def find_model(place: Path) -> Model:
-    """The reward model of a run, or in a model's folder. Raises ValueError where there is none."""
+    """The reward model of a run, or in the folder of a model or an adapter. Raises ValueError where
+    there is none.
+    """
+    from rlhf.models.loading import ADAPTER_CONFIG
+
     if (place / "config.json").exists():
         if "stage" not in read_json(place / "config.json"):
             return Model(place)
         return _of_stage(place)
+    if (place / ADAPTER_CONFIG).exists():
+        return Model(place)
     found = run_folder(place)
     newest = max(found.glob("round-*"), key=lambda path: int(path.name.split("-")[1]))
     folder = StageFolder(newest / "reward").current()
@@ -91,7 +100,8 @@ def _read(file: Path, scorer: "Scorer", limit: int) -> tuple[Rows, Counter[str]]
     rows: list[tuple[Json, Asked | None]] = []
     faults: Counter[str] = Counter()
     vocab_size = scorer.model.config.get_text_config().vocab_size
-    for _, row in numbered_jsonl(file):
+    for _, given in numbered_jsonl(file):
+        row = {name: value for name, value in given.items() if name not in OURS}
         try:
             asked = asked_of(row, scorer.tokenizer, max_tokens=limit, vocab_size=vocab_size)
             rows.append((row, asked))
@@ -109,7 +119,14 @@ def _scored(rows: Rows, scorer: "Scorer", *, members: bool) -> Iterator[Json]:
     for some in _chunks(rows):
         pairs = [pair for _, asked in some if asked is not None for pair in asked.pairs]
         prompts, responses = [p for p, _ in pairs], [r for _, r in pairs]
-        rewards = iter(scorer.score(prompts, responses))
+        numbers = scorer.score(prompts, responses)
+        strange = sum(not math.isfinite(one) for one in numbers)
+        if strange:
+            raise ValueError(
+                f"the reward model gives NaN or infinity to {strange:,} of {len(numbers):,} "
+                "responses: its weights are out of bounds"
+            )
+        rewards = iter(numbers)
         each = iter(scorer.score_members(prompts, responses) if members else [])
         for row, asked in some:
             if asked is None:

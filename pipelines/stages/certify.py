@@ -3,12 +3,11 @@
 Reads no gold: what holds for people holds for the simulated crew.
 """
 
-from collections.abc import Collection
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
-from pipelines.artifacts import CERTIFICATE, RankedRow, read_ranked_of
+from pipelines.artifacts import CERTIFICATE, read_ranked_of
 from pipelines.config import RunConfig
 from pipelines.labelers import read_held_out_of
 from pipelines.opening import open_test_split
@@ -43,7 +42,6 @@ def run(work: Work) -> Json:
     rows = {split: list(read_ranked_of(work.inputs["preferences"], split)) for split in SPLITS}
     open_test_split(work, (row.prompt.id for row in rows["test"]), "certificate")
     ceiling = ceiling_of(one for held in rows.values() for row in held for one in row.rankings)
-    rows["train"] = [_without(row, strangers) for row in rows["train"]]
     candidate = Candidate.of(work, rows)
     evidence = replace(
         evidence_on(
@@ -73,11 +71,6 @@ def run(work: Work) -> Json:
         "temperature": evidence.temperature,
         "more_rankings": None if forecast is None else forecast.more,
     }
-
-
-def _without(row: RankedRow, labelers: Collection[str]) -> RankedRow:
-    kept = tuple(one for one in row.rankings if one.labeler_id not in labelers)
-    return replace(row, rankings=kept)
 
 
 def _row(check: Json) -> Json:

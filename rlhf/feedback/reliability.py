@@ -108,7 +108,12 @@ def votes_of(rankings: Iterable[Ranking], words: Mapping[str, int]) -> Votes:
 
 
 def infer_manners(votes: Votes) -> Array:
-    """The probability of each manner for each labeler, (J, T)."""
+    """The probability of each manner for each labeler, (J, T).
+
+    Where two agree as coins would, each finds the other out in one round, and has nobody to be
+    judged by in the next: what never settles is the mean of its last two rounds. Which of the two
+    is the coin nobody can tell.
+    """
     known = manners(len(HABITS))
     num_labelers, num_votes = len(votes.labelers), len(votes.pair)
     logits = known.alpha[:, None] * MARGINS + (KINDS[:, 1:] @ known.leaning.T)[:, :, None]
@@ -133,8 +138,9 @@ def infer_manners(votes: Votes) -> Array:
         )
         longer_better = _longer_better(_normalised(heard), votes.longer)
         if np.abs(manner - before).max() < TOLERANCE:
-            break
-    return manner
+            return manner
+    swinging: Array = (before + manner) / 2
+    return swinging
 
 
 def _log_likelihood(margins: Array, kind: NDArray[np.int64], table: Array) -> Array:

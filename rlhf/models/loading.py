@@ -1,5 +1,6 @@
 """Models from a folder or from the hub, by the names that transformers gives them."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -97,18 +98,67 @@ def check_logits(model: Any) -> None:
             )
 
 
-def load_scorer(source: str | Path, pad_token_id: int, dtype: str = "float32") -> PreTrainedModel:
+def load_scorer(
+    source: str | Path, pad_token_id: int, dtype: str = "float32", *, trained: bool = False
+) -> PreTrainedModel:
     """A sequence classifier with one label, dropout off, that knows its padding token; an adapter
-    is merged into its base. Raises ValueError for an adapter that was saved without a score head.
+    is merged into its base. A head that is not there, or has other labels, is drawn anew, unless
+    the model is to be a `trained` one.
+
+    Raises ValueError for an adapter that was saved without a score head, for a trained model
+    without one, and for weights that are not numbers.
     """
+    drawn: set[str] = set()
     if (Path(source) / ADAPTER_CONFIG).exists():
         model = _load_adapted_scorer(Path(source), dtype)
     else:
-        model = _load(
-            AutoModelForSequenceClassification, source, "model", dtype=DTYPES[dtype], num_labels=1
+        model, loading = _load(
+            AutoModelForSequenceClassification,
+            source,
+            "model",
+            dtype=DTYPES[dtype],
+            num_labels=1,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )
+        drawn = _drawn_anew(source, loading)
+        if trained and drawn:
+            raise ValueError(
+                f"{source} is no reward model: it has no score head of one label "
+                f"({min(drawn)}), so its scores would be random"
+            )
+    _check_numbers(model, source, besides=drawn)
     model.config.pad_token_id = pad_token_id
     return without_dropout(model)
+
+
+def _drawn_anew(source: str | Path, loading: Any) -> set[str]:
+    """The weights of the score head that transformers drew, as the files hold none or others.
+    Raises ValueError where another weight has another shape.
+    """
+    reshaped = {name for name, *_ in loading["mismatched_keys"]}
+    strange = {name for name in reshaped if not _is_of_head(name)}
+    if strange:
+        raise ValueError(
+            f"cannot load the model in {source}: {min(strange)} has another shape than its "
+            "config says"
+        )
+    return {name for name in {*loading["missing_keys"], *reshaped} if _is_of_head(name)}
+
+
+def _is_of_head(name: str) -> bool:
+    return name.split(".", maxsplit=1)[0] in {head.split(".")[0] for head in SCORE_HEADS}
+
+
+def _check_numbers(model: PreTrainedModel, source: str | Path, *, besides: set[str]) -> None:
+    for name, weight in model.named_parameters():
+        if name in besides or not weight.numel():
+            continue
+        if not all(map(math.isfinite, map(float, torch.aminmax(weight.detach())))):
+            raise ValueError(
+                f"the weights in {source} are not all numbers ({name} holds NaN or infinity): "
+                "take another copy of the model, or an earlier checkpoint"
+            )
 
 
 def _load_adapted_scorer(folder: Path, dtype: str) -> PreTrainedModel:
@@ -116,7 +166,7 @@ def _load_adapted_scorer(folder: Path, dtype: str) -> PreTrainedModel:
 
     with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
         names = {part for key in weights.keys() for part in key.split(".")}  # noqa: SIM118
-    if not names & {head.split(".")[0] for head in SCORE_HEADS}:
+    if not any(map(_is_of_head, names)):
         raise ValueError(
             f"the adapter in {folder} was saved without its score head, so its scores would be "
             "random: train it again with task_type SEQ_CLS and the head in modules_to_save"
@@ -218,13 +268,14 @@ def pad_apart_from_eos(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
 
 
 def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
-    """The model with every dropout at 0."""
+    """The model with every dropout at 0, and no layer dropped."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            # A number, not a module, in Llama and its kin.
-            module.attention_dropout = 0.0  # type: ignore[assignment]
+        # Numbers, not modules: attention_dropout in Llama and its kin, dropout in OPT.
+        for name, value in list(vars(module).items()):
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
     return model
 
 
@@ -232,7 +283,8 @@ def _load(kind: Any, source: str | Path, what: str, **arguments: Any) -> Any:
     local = Path(source)
     if local.exists():
         source = str(local.resolve())
-        if not (local / "config.json").exists():
+        adapter = what == "tokenizer" and (local / ADAPTER_CONFIG).exists()
+        if not (adapter or (local / "config.json").exists()):
             raise ValueError(f"{local} is not a model folder: it has no config.json")
         if what == "tokenizer" and not any(local.glob("tokenizer*")):
             raise ValueError(f"{local} has no tokenizer: save one beside the model's weights")

@@ -7,7 +7,7 @@ architecture does not allow that, or it does not pay, each response is a row wit
 of like length go together either way.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -114,9 +114,9 @@ def tensor_in_batches(
     """As `in_batches`, at least one pair, with one number a row or several: (N, ...) in float64 on
     the CPU.
     """
-    longest = max(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
-    shared = pays(prompts, responses) and shares_prefix(model, longest)
-    packs = pack(prompts, responses, pad_token_id, shared=shared, budget_tokens=budget_tokens)
+    widest = max(map(len, prompts)) + max(map(len, responses))
+    shared = pays(prompts, responses) and shares_prefix(model, widest)
+    packs = packs_of(prompts, responses, pad_token_id, shared=shared, budget_tokens=budget_tokens)
     found: torch.Tensor | None = None
     for one in packs:
         values = per_response(compute, model, [one.to(model.device)])
@@ -150,27 +150,37 @@ def pack(
     """(prompt, response) pairs as packs whose parts hold at most `budget_tokens`, padding counted,
     or one row. With `shared`, prompts that are equal are one.
     """
+    made = packs_of(prompts, responses, pad_token_id, shared=shared, budget_tokens=budget_tokens)
+    return list(made)
+
+
+def packs_of(
+    prompts: Sequence[Ids],
+    responses: Sequence[Ids],
+    pad_token_id: int,
+    *,
+    shared: bool,
+    budget_tokens: int | None = None,
+) -> Iterator[Pack]:
+    """The packs of `pack`, each made when it is asked for: their tensors take 32 bytes a token."""
     budget_tokens = budget_tokens or token_budget()
     if not shared:
         lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
-        parts = []
         for chosen in chunks(lengths, tokens=budget_tokens):
             rows = make_rows(
                 [prompts[i] for i in chosen], [responses[i] for i in chosen], pad_token_id
             )
             own, places = torch.arange(len(chosen)), torch.tensor(chosen)
-            parts.append(Part(rows, own, places))
-        return [Pack(None, (part,)) for part in parts]
+            yield Pack(None, (Part(rows, own, places),))
+        return
     members: dict[tuple[int, ...], list[int]] = {}
     for place, prompt in enumerate(prompts):
         members.setdefault(tuple(prompt), []).append(place)
     asked = list(members)
-    return [
-        _shared_pack(
+    for chosen in chunks([len(one) for one in asked], tokens=budget_tokens):
+        yield _shared_pack(
             {asked[i]: members[asked[i]] for i in chosen}, responses, pad_token_id, budget_tokens
         )
-        for chosen in chunks([len(one) for one in asked], tokens=budget_tokens)
-    ]
 
 
 def _shared_pack(
@@ -197,15 +207,17 @@ def _shared_pack(
     return Pack(make_rows(asked, [()] * len(asked), pad_token_id), tuple(parts))
 
 
-def shares_prefix(model: PreTrainedModel, longest_tokens: int) -> bool:
+def shares_prefix(model: PreTrainedModel, widest_tokens: int) -> bool:
     """Whether this model gives the same states for a response that goes on from a prompt read
-    before as for prompt and response in one row, up to this length.
+    before as for prompt and response in one row. `widest_tokens`: of the longest prompt and the
+    longest response together, whosever it is, for the padding between a shorter prompt and its
+    response takes its place in a window.
 
     Its config is asked first (attention to all tokens before, not to a window or through a state);
     then it reads a few made-up tokens both ways. Compiled layers share nothing: they are for rows.
     """
     config = model.config.get_text_config()
-    if not attends_to_all(config, longest_tokens):
+    if not attends_to_all(config, widest_tokens):
         return False
     if getattr(config, "is_encoder_decoder", False) or model.is_gradient_checkpointing:
         return False

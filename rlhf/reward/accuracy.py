@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # whoever measures given scores needs no torch
     from rlhf.reward.scorer import Scorer
 
 DRAWS = 1000
+MOST_DRAWN = 1 << 20  # prompts drawn at once, of 24 bytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,13 @@ def bootstrapped(
     """
     if votes.sum() == 0:
         raise ValueError("no strict pair to measure accuracy on")
-    draws = np.random.default_rng(seed).integers(0, len(votes), (DRAWS, len(votes)))
-    spread = hits[draws].sum(1) / votes[draws].sum(1)
+    draw = np.random.default_rng(seed)
+    spread = np.empty(DRAWS)
+    at_once = max(1, MOST_DRAWN // len(votes))
+    for start in range(0, DRAWS, at_once):
+        size = (min(at_once, DRAWS - start), len(votes))
+        drawn = draw.integers(0, len(votes), size)  # the same numbers however many at once
+        spread[start : start + at_once] = hits[drawn].sum(1) / votes[drawn].sum(1)
     low, high = (float(edge) for edge in np.quantile(spread, [0.025, 0.975]))
     return Accuracy(float(hits.sum() / votes.sum()), low, high, int(votes.sum()), len(votes))
 

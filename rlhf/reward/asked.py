@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.identity import Json
@@ -16,12 +17,12 @@ Ids = tuple[int, ...]
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A prompt and its responses as the reward model reads them: `pairs` of (prompt, response) ids.
-    `several` is whether the row gave a list. `cut`: how many prompts lost something on their left.
+    `several` is whether the row gave a list, `cut` whether its prompt lost something on its left.
     """
 
     pairs: tuple[tuple[Ids, Ids], ...]
     several: bool
-    cut: int
+    cut: bool
 
 
 def ids_of(
@@ -34,7 +35,7 @@ def ids_of(
 ) -> tuple[Ids, Ids, bool]:
     """Ids of a prompt and a response, EOS as in training, and whether the prompt was cut: on its
     left, so that both fit in `max_tokens`. Raises ValueError for a response that leaves no room,
-    and for one of no token.
+    for one of no token, and for messages that the chat template refuses.
     """
     answer = response_ids(tokenizer, response, finished=finished)
     if not answer:
@@ -42,7 +43,10 @@ def ids_of(
     if len(answer) >= max_tokens:
         raise ValueError(f"a response leaves no room for its prompt in {max_tokens} tokens")
     messages = Prompt.of(prompt).messages if isinstance(prompt, str) else prompt
-    asked, cut = prompt_within(tokenizer, messages, max_tokens - len(answer))
+    try:
+        asked, cut = prompt_within(tokenizer, messages, max_tokens - len(answer))
+    except TemplateError as error:
+        raise ValueError(f"the model's chat template refuses the messages: {error}") from error
     return tuple(asked), tuple(answer), cut is not None
 
 
@@ -58,7 +62,7 @@ def asked_of(
         ids = [_ids(row.get(name), vocab_size) for name in ("prompt_ids", "response_ids")]
         if len(ids[0]) + len(ids[1]) > max_tokens:
             raise ValueError(f"prompt_ids and response_ids are more than {max_tokens} tokens")
-        return Asked(((ids[0], ids[1]),), False, 0)
+        return Asked(((ids[0], ids[1]),), False, False)
     several = "responses" in row
     if several == ("response" in row):
         raise ValueError("a row needs `response` or `responses`, one of them")
@@ -77,7 +81,7 @@ def asked_of(
         for response, end in zip(responses, ended, strict=True)
     ]
     pairs = tuple((asked, answer) for asked, answer, _ in made)
-    return Asked(pairs, several, sum(cut for *_, cut in made))
+    return Asked(pairs, several, any(cut for *_, cut in made))
 
 
 def _messages(prompt: Any) -> tuple[Message, ...]:

@@ -51,6 +51,11 @@ class RankedPrompt:
     response_ids: tuple[str, ...] = ()
     share: float = 1.0
 
+    @property
+    def longest_tokens(self) -> int:
+        """How many tokens the prompt has with its longest response."""
+        return len(self.prompt) + max(map(len, self.responses))
+
     def all_orders(self) -> tuple[Order, ...]:
         """The rankings whole; where they are not known, each pair as a ranking of two."""
         pairs = zip(self.better, self.worse, self.weight, strict=True)

@@ -14,6 +14,7 @@ from rlhf.models.batching import Prefix, Rows, hidden_states
 from rlhf.models.loading import device, load_scorer, load_tokenizer
 from rlhf.models.loading import pad_token_id as pads
 from rlhf.models.packing import in_batches, tensor_in_batches
+from rlhf.models.places import places_of
 from rlhf.reward.asked import ids_of
 from rlhf.reward.ensemble import ALONE, Ensemble
 from rlhf.reward.heads import Heads, wearing
@@ -90,12 +91,13 @@ class Scorer:
         """The scorer of a saved reward model, members and all, on the first GPU where there is one.
         Its tokenizer says what pads, where that is not given.
 
-        Raises ValueError where members are missing that its config names.
+        Raises ValueError for a model that has no score head, and where members are missing that
+        its config names.
         """
         folder = Path(folder)
         if pad_token_id is None:
             pad_token_id = pads(load_tokenizer(folder))
-        model = load_scorer(folder, pad_token_id, dtype)
+        model = load_scorer(folder, pad_token_id, dtype, trained=True)
         model.to(device())  # type: ignore[arg-type]
         ensemble = Ensemble(**getattr(model.config, MEMBERS, {}))
         if ensemble.members == 1:
@@ -104,7 +106,9 @@ class Scorer:
             heads = Heads.load(folder)
             return cls(model, pad_token_id, ensemble=ensemble, heads=heads, folder=folder)
         places = [member_folder(folder, one) for one in range(1, ensemble.members)]
-        others = [cls(load_scorer(one, pad_token_id, dtype), pad_token_id) for one in places]
+        others = [
+            cls(load_scorer(one, pad_token_id, dtype, trained=True), pad_token_id) for one in places
+        ]
         for one in others:
             one.model.to(device())
         return cls(model, pad_token_id, ensemble=ensemble, others=others, folder=folder)
@@ -120,8 +124,8 @@ class Scorer:
     def max_tokens(self) -> int:
         """How many tokens the model can read."""
         config = self.model.config.get_text_config()
-        places = int(getattr(config, "max_position_embeddings", UNLIMITED))
-        return min(places, int(self.tokenizer.model_max_length))
+        read = int(getattr(config, "max_position_embeddings", UNLIMITED))
+        return min(read, places_of(self.model) or read, int(self.tokenizer.model_max_length))
 
     def score_texts(
         self,

@@ -24,6 +24,7 @@ from rlhf.models.loading import (
 from rlhf.models.lora import LoraSettings
 from rlhf.models.packing import per_response, shares_prefix
 from rlhf.models.parallel import as_forward
+from rlhf.models.places import check_places
 from rlhf.models.training import CHECKPOINTING, QuietTrainer, fit
 from rlhf.reward.ensemble import ALONE, Ensemble
 from rlhf.reward.heads import bootstrap_weight, widen
@@ -111,9 +112,10 @@ class RankedCollator:
         """The collator for this model and these lengths; recomputed activations and compiled layers
         share nothing.
         """
-        longest = max(len(one.prompt) + len(max(one.responses, key=len)) for one in ranked)
+        widest = max(len(one.prompt) for one in ranked)
+        widest += max(len(response) for one in ranked for response in one.responses)
         apart = bool(getattr(args, CHECKPOINTING)) or args.torch_compile
-        return cls(pad_token_id, not apart and shares_prefix(model, longest))
+        return cls(pad_token_id, not apart and shares_prefix(model, widest))
 
     def __call__(self, elements: Sequence[tuple[RankedPrompt, range]]) -> dict[str, RankedBatch]:
         positions = [position for _, span in elements for position in span]
@@ -303,7 +305,7 @@ def train_reward(
 
     `references` are (prompt, response) ids that shall score 0 on average with standard deviation
     1. `validation` decides when to stop where the arguments say so. Raises ValueError where there
-    is nothing to train on, or to stop by.
+    is nothing to train on, or to stop by, and for what is longer than the model can read.
     """
     data = RankedDataset(train)
     args = RewardArguments(**{"remove_unused_columns": False, **trainer_args})
@@ -313,6 +315,7 @@ def train_reward(
     tokenizer = load_tokenizer(base)
     pad = pad_token_id(tokenizer)
     model = load_scorer(base, pad, trained_dtype(dtype, lora))
+    check_places(model, max(one.longest_tokens for one in (*train, *validation)))
     assert ensemble.members == 1 or ensemble.kind == "heads"
     widen(model, ensemble.members, seed)
     if objective.ties and objective.nu is None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rlhf.data.records import Ranking
+from rlhf.feedback import reliability
 from rlhf.feedback.manners import Reliability, labeler_weights, manners
 from rlhf.feedback.reliability import infer_manners, reliability_by_agreement, votes_of
 
@@ -61,6 +62,21 @@ def test_a_labeler_who_flips_coins_gets_weight_near_zero() -> None:
     assert weight["random-0"] < 0.1
     assert min(weight[name] for name in CAREFUL) > 0.9
     assert found["random-0"].value == pytest.approx(0, abs=0.3)
+
+
+@pytest.mark.parametrize(("other", "seed"), [("careful-0", 1), ("random-1", 2)])
+def test_of_two_who_agree_as_coins_nobody_can_tell_which_one_is(
+    monkeypatch: pytest.MonkeyPatch, other: str, seed: int
+) -> None:
+    rankings, _ = crew_rankings([other, "random-0"], 80, 2, seed=seed)
+    values = []
+    for rounds in (100, 101):  # they never settle, and it must not matter where that is cut off
+        monkeypatch.setattr(reliability, "MAX_ROUNDS", rounds)
+        found = reliability_by_agreement(rankings)
+        values += [one.value for one in found.values()]
+        assert all(one.standard_error > 0.4 for one in found.values())
+    assert values == pytest.approx([values[0]] * 4, abs=0.02)
+    assert 0.4 < values[0] < 0.75
 
 
 def test_tempers_are_told_apart() -> None:

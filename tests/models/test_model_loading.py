@@ -1,5 +1,7 @@
 """Loading and saving: one sentence for what cannot be loaded, and LoRA that changes nothing yet."""
 
+import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import PAD, SENTENCES, parameters, policy, reward_model, save, tokenizer
+from tiny_models import PAD, SENTENCES, parameters, policy, reward_model, save, shape, tokenizer
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     CohereConfig,
     Gemma2Config,
     GraniteConfig,
+    LlamaForSequenceClassification,
     PreTrainedConfig,
 )
 
@@ -280,3 +283,39 @@ def test_an_adapter_loads_with_its_head_and_is_refused_without(tmp_path: Path) -
     save_file({k: v for k, v in load_file(weights).items() if "score" not in k}, weights)
     with pytest.raises(ValueError, match="was saved without its score head"):
         load_scorer(tmp_path / "adapter", PAD)
+
+
+def test_a_language_model_gets_a_head_to_train_and_is_no_reward_model(folder: Path) -> None:
+    assert score_head(load_scorer(folder, PAD)).out_features == 1
+    with pytest.raises(ValueError, match=r"no score head of one label \(score\.weight\)"):
+        load_scorer(folder, PAD, trained=True)
+
+
+def test_a_head_of_other_labels_is_drawn_anew_or_refused(tmp_path: Path) -> None:
+    moods = LlamaForSequenceClassification(shape(300, num_labels=3))
+    save(moods, tmp_path)
+    found = load_scorer(tmp_path, PAD)
+    assert score_head(found).out_features == found.config.num_labels == 1
+    expected = hidden_states(moods.eval(), ROWS)
+    assert torch.allclose(hidden_states(found, ROWS), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="no score head of one label"):
+        load_scorer(tmp_path, PAD, trained=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "intermediate_size": 64}))
+    with pytest.raises(
+        ValueError, match=r"proj\.weight has another shape than its config"
+    ) as error:
+        load_scorer(tmp_path, PAD)
+    one_sentence(error)
+
+
+@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_that_are_no_numbers_are_refused_by_name(
+    tmp_path: Path, bad: float, dtype: str
+) -> None:
+    model = reward_model(300, dtype=torch.float32)
+    model.model.layers[1].mlp.up_proj.weight.data[2, 3] = bad
+    save(model, tmp_path)
+    with pytest.raises(ValueError, match=r"layers\.1\.mlp\.up_proj\.weight holds NaN or infinity"):
+        load_scorer(tmp_path, PAD, dtype)

@@ -1,6 +1,7 @@
 """A prompt read once for all its responses: the same numbers, for the models that allow it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -9,9 +10,12 @@ from hypothesis import strategies as st
 from tiny_models import EOS, PAD, every_response, gradients, policy, reward_model
 from transformers import AutoModelForSequenceClassification
 
-from rlhf.models.batching import hidden_states, make_rows, sequence_logprobs
+from rlhf.models import packing
+from rlhf.models.batching import Rows, hidden_states, make_rows, sequence_logprobs
 from rlhf.models.packing import in_batches, pack, pays, per_response, shares_prefix
+from rlhf.reward.rankings import RankedPrompt
 from rlhf.reward.scorer import score_rows
+from rlhf.reward.trainer import RankedCollator, RewardArguments
 
 SIZES = {
     "vocab_size": 40,
@@ -137,6 +141,28 @@ def test_lists_come_back_in_their_order(budget: int) -> None:
     assert in_batches(score_rows, model, [], [], PAD) == []
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_long_list_is_made_into_tensors_a_pack_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    done: list[str] = []
+
+    def noted(*rows: Any) -> Rows:
+        done.append("made")
+        return make_rows(*rows)
+
+    def compute(_model: object, rows: Rows, _prefix: object) -> torch.Tensor:
+        done.append("read")
+        return rows.input_ids[:, -1].double()
+
+    monkeypatch.setattr(packing, "make_rows", noted)
+    monkeypatch.setattr(packing, "shares_prefix", lambda *_: True)
+    prompts = [[*range(2, 20), 20 + n] for n in range(6)] * times
+    in_batches(compute, reward_model(), prompts, [[5, EOS]] * len(prompts), PAD, budget_tokens=40)
+    assert done.count("made") > 2
+    assert done == ["made", "read"] * done.count("made")
+
+
 def test_no_part_is_over_its_budget_with_padding() -> None:
     for shared in (False, True):
         for one in pack(PROMPTS * 9, RESPONSES * 9, PAD, shared=shared, budget_tokens=30):
@@ -151,6 +177,13 @@ def test_sharing_pays_where_prompts_repeat_and_are_long_enough() -> None:
     assert not pays([[1] * 64] * 2, [[2] * 64, []])
 
 
+NEO = {"num_layers": 2, "num_heads": 2, "attention_types": [[["global", "local"], 1]]}
+TURNED = {"rope_theta": 10000.0, "factor": 4.0}
+YARN = {**TURNED, "rope_type": "yarn", "original_max_position_embeddings": 30}
+DYNAMIC = {**TURNED, "rope_type": "dynamic"}
+LONG = {**TURNED, "rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [4.0] * 8}
+
+
 @pytest.mark.parametrize(
     ("kind", "changes", "shares"),
     [
@@ -162,6 +195,13 @@ def test_sharing_pays_where_prompts_repeat_and_are_long_enough() -> None:
         ("mistral", {"sliding_window": 64}, True),
         ("mistral", {"sliding_window": 30}, False),
         ("gemma3_text", {"head_dim": 16, "sliding_window": 30}, False),
+        ("gpt_neo", {**NEO, "window_size": 40}, True),
+        ("gpt_neo", {**NEO, "window_size": 30}, False),
+        ("llama", {"rope_parameters": YARN}, True),
+        ("llama", {"max_position_embeddings": 40, "rope_parameters": DYNAMIC}, True),
+        ("llama", {"max_position_embeddings": 30, "rope_parameters": DYNAMIC}, False),
+        ("phi3", {"original_max_position_embeddings": 40, "rope_parameters": LONG}, True),
+        ("phi3", {"original_max_position_embeddings": 30, "rope_parameters": LONG}, False),
         ("bert", {}, False),
     ],
 )
@@ -173,6 +213,33 @@ def test_which_models_share(kind: str, changes: dict[str, object], shares: bool)
         with torch.no_grad():
             own, shared = (per_response(score_rows, model, one) for one in packs)  # type: ignore[arg-type]
         assert torch.allclose(own, shared, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [("mistral", {"sliding_window": 24}), ("gpt_neo", {**NEO, "window_size": 24})],
+)
+def test_padding_between_prompt_and_response_takes_its_place_in_a_window(
+    kind: str, changes: dict[str, object]
+) -> None:
+    model: Any = named(kind, **changes)
+    # No row is longer than the window, but the longest prompt before the longest response is.
+    prompts = [[*range(2, 22)], [*range(2, 22)], [*range(3, 17)], [*range(3, 17)]]
+    responses = [[9, 4, 8, EOS], [30, 7, EOS], [*range(20, 29), EOS], [*range(30, 39), EOS]]
+    apart = [
+        in_batches(score_rows, model, [p], [r], PAD)[0]
+        for p, r in zip(prompts, responses, strict=True)
+    ]
+    assert in_batches(score_rows, model, prompts, responses, PAD) == pytest.approx(apart, abs=1e-5)
+    (shared,) = pack(prompts, responses, PAD, shared=True)
+    wrong = per_response(score_rows, model, [shared]).tolist()
+    assert wrong != pytest.approx(apart, abs=1e-2)
+    ranked = [
+        RankedPrompt(f"{n}", tuple(p), (tuple(r),), (1,), (), (), ())
+        for n, (p, r) in enumerate(zip(prompts, responses, strict=True))
+    ]
+    collator = RankedCollator.for_model(model, PAD, ranked, RewardArguments(use_cpu=True))
+    assert not collator.shared
 
 
 def test_a_model_that_answers_otherwise_is_found_out() -> None:

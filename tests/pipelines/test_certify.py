@@ -10,17 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.artifacts import RankedRow
 from pipelines.certifying import Candidate
 from pipelines.commands.certify import config_of
 from pipelines.config import RunConfig, load_config
 from pipelines.fitness import Climber, fitness_for_rl
-from pipelines.labelers import read_held_out_of
 from pipelines.stage import UnfitRewardError, Work
 from pipelines.stages import rloo
-from pipelines.stages.certify import _without
 from rlhf.data.jsonl import write_json
-from rlhf.data.records import Prompt, Ranking
+from rlhf.data.records import Ranking
 from rlhf.reward.accuracy import Accuracy
 from rlhf.reward.certificate import Evidence, certify, checks_of, thresholds
 from rlhf.reward.ensemble import ALONE, Ensemble
@@ -125,14 +122,6 @@ def test_the_config_of_a_run_is_the_one_its_reward_model_had(tmp_path: Path) -> 
 def ranking(prompt: str, labeler: str, better: str, worse: str) -> Ranking:
     groups = ((better,), (worse,))
     return Ranking.of(prompt_id=prompt, labeler_id=labeler, groups=groups, shown=(better, worse))
-
-
-def test_labelers_who_were_held_out_are_known_from_the_preferences(tmp_path: Path) -> None:
-    write_json(tmp_path / "labelers.json", {"weights": {"ann": 1.0}, "held_out": ["eve"]})
-    assert read_held_out_of(tmp_path) == {"eve"}
-    prompt = Prompt.of("Why?")
-    row = RankedRow(prompt, (), (ranking("p", "ann", "a", "b"), ranking("p", "eve", "b", "a")))
-    assert [one.labeler_id for one in _without(row, ["eve"]).rankings] == ["ann"]
 
 
 class WordCounter:

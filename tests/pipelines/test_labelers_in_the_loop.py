@@ -18,7 +18,7 @@ from pipelines.config import load_config
 from pipelines.labelers import read_held_out_of, read_labeler_weights_of
 from pipelines.ranked import tokenise_ranked
 from pipelines.stage import Work
-from pipelines.stages import preferences, reward
+from pipelines.stages import certify, preferences, reward
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_json, read_jsonl, write_jsonl
 from rlhf.data.records import Prompt, Ranking, Response, Split
@@ -232,6 +232,30 @@ def test_learned_is_judged_by_votes_that_trained_nothing(
     assert {one.id for one in heard} == {one.id for row in validation for one in row.rankings}
     assert bool(heard) == ("validation" in splits)
     assert heard or not result["labelers"]["aware"]
+
+
+def test_the_certificate_counts_what_the_held_out_said_on_every_split_that_trains(
+    tmp_path: Path, sft: Path
+) -> None:
+    gathered(tmp_path, each=2, prompts=24)
+    given = ("label.held_out_labelers=0.4", "certify.curve=[]", "reward.trainer={max_steps: 1}")
+    preferred(tmp_path, given[0])
+    result, _ = trained(tmp_path, sft, *given)
+    work = at_work(tmp_path, "certify", *given)
+    work.inputs.update(sft=sft, reward=tmp_path / "reward")
+    certify.run(replace(work, table=lambda *_: None))
+    evidence = read_json(tmp_path / "certify" / "certificate.json")["evidence"]
+    held_out = read_held_out_of(tmp_path / "preferences")
+    said = {
+        split: sum(
+            ranking.labeler_id in held_out
+            for row in read_ranked_of(tmp_path / "preferences", split)
+            for ranking in row.rankings
+        )
+        for split in ("train", "validation")
+    }
+    assert said["train"] == result["dropped"]["rankings_without_weight"] > 0
+    assert evidence["dropped"]["rankings_without_weight"] == sum(said.values())
 
 
 def test_64_prompts_a_step_and_one_epoch_unless_the_config_says_otherwise(

@@ -1,6 +1,7 @@
 """`rlhf reward score`, run for real: texts, messages and ids in, rewards out, faults counted."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from rlhf.data.identity import Json
 from rlhf.data.jsonl import read_jsonl, write_json, write_jsonl
 from rlhf.data.records import Message, Prompt
 from rlhf.models.conversation import prompt_ids, response_ids
+from rlhf.models.loading import add_adapters, load_scorer
+from rlhf.models.lora import LoraSettings
 from rlhf.reward.normalisation import normalise
 from rlhf.reward.scorer import Scorer
 
@@ -160,5 +163,56 @@ def test_the_model_of_a_run_is_found(folder: Path, tmp_path: Path) -> None:
     (stage / "model").symlink_to(folder)
     about = {"dtype": "float32", "max_tokens": 14}
     write_json(stage / "config.json", {"stage": "reward", "run": {"model": about}})
+    write_jsonl(tmp_path / "asked.jsonl", [GOOD[0], {"prompt": ASKED, "responses": ["a", "b"]}])
     _, said = scored(tmp_path / "asked.jsonl", stage)
-    assert "1 prompts were cut on their left to 14 tokens in all" in said
+    assert "2 prompts were cut on their left to 14 tokens in all" in said
+
+
+def test_what_an_earlier_scoring_left_is_not_taken_for_this_one(
+    folder: Path, tmp_path: Path
+) -> None:
+    old: Json = {"reward": 3, "rewards": [1], "members": [[2]], "error": "was too long"}
+    write_jsonl(tmp_path / "asked.jsonl", [{**GOOD[0], **old}, {"prompt": ASKED, **old}])
+    good, bad = scored(tmp_path / "asked.jsonl", folder, "--max-bad", "0.5")[0]
+    assert good.keys() == {*GOOD[0], "reward"}
+    assert good["reward"] != 3
+    assert bad.keys() == {"prompt", "error"}
+    assert "needs `response`" in bad["error"]
+
+
+def test_messages_that_the_chat_template_refuses_are_a_fault_of_their_row(
+    folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    template = tmp_path / "model" / "chat_template.jinja"
+    template.write_text(refusing + template.read_text())
+    write_jsonl(tmp_path / "asked.jsonl", GOOD)
+    rows, said = scored(tmp_path / "asked.jsonl", tmp_path / "model", "--max-bad", "0.25")
+    assert [row.get("error") for row in rows] == [
+        None,
+        "the model's chat template refuses the messages: no system",
+        None,
+        None,
+    ]
+    assert "1 of 4 rows were not scored" in said
+
+
+def test_a_reward_that_is_no_number_is_an_error(folder: Path, tmp_path: Path) -> None:
+    model = reward_model(300, dtype=torch.float32)
+    model.score.weight.data.fill_(3e38)
+    save(model, tmp_path / "model")
+    write_jsonl(tmp_path / "asked.jsonl", GOOD)
+    with pytest.raises(ValueError, match=r"gives NaN or infinity to \d of 5 responses"):
+        scored(tmp_path / "asked.jsonl", tmp_path / "model", "--to", tmp_path / "scored.jsonl")
+    assert not (tmp_path / "scored.jsonl").exists()
+
+
+def test_an_adapter_is_a_reward_model_too(folder: Path, tmp_path: Path) -> None:
+    adapted = add_adapters(load_scorer(folder, PAD), LoraSettings(r=2), "SEQ_CLS")
+    adapted.save_pretrained(tmp_path / "adapter")
+    tokenizer().save_pretrained(tmp_path / "adapter")
+    write_jsonl(tmp_path / "asked.jsonl", GOOD[:1])
+    (found,), _ = scored(tmp_path / "asked.jsonl", tmp_path / "adapter")
+    (whole,), _ = scored(tmp_path / "asked.jsonl", folder)
+    assert found["reward"] == pytest.approx(whole["reward"], abs=1e-5)

@@ -1,11 +1,13 @@
 """Accuracy and calibration of scores, worked by hand."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from rlhf.reward.accuracy import measure, pair_accuracy, scored_rows
+from rlhf.reward import accuracy
+from rlhf.reward.accuracy import bootstrapped, measure, pair_accuracy, scored_rows
 from rlhf.reward.rankings import RankedPrompt
 
 
@@ -47,6 +49,26 @@ def test_interval_shrinks_with_prompts_not_with_votes() -> None:
     assert many.high - many.low == pytest.approx(2 * 1.96 * math.sqrt(0.25 / 320), rel=0.15)
     assert repeated.pairs == 60
     assert repeated.high - repeated.low == pytest.approx(few.high - few.low, abs=1e-9)
+
+
+@pytest.mark.parametrize("most", [1, 70, 1 << 20])
+def test_intervals_are_those_of_all_draws_at_once(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    hits, votes = np.arange(33.0) % 4, np.full(33, 3.0)
+    draws = np.random.default_rng(5).integers(0, 33, (1000, 33))
+    spread = hits[draws].sum(1) / votes[draws].sum(1)
+    monkeypatch.setattr(accuracy, "MOST_DRAWN", most)
+    found = bootstrapped(hits, votes, seed=5)
+    assert (found.low, found.high) == tuple(np.quantile(spread, [0.025, 0.975]))
+
+
+def test_intervals_of_many_prompts_take_little_memory() -> None:
+    tracemalloc.start()
+    bootstrapped(np.ones(4000), np.ones(4000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40e6  # all draws at once: 96 MB
 
 
 def test_the_longest_is_the_baseline() -> None:

@@ -1,5 +1,6 @@
 """Every kind of base model a reward model may start from: scored, trained and saved rightly."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from rlhf.models.batching import make_rows
 from rlhf.models.loading import load_scorer, score_head
 from rlhf.models.lora import LoraSettings
+from rlhf.models.places import places_of
 from rlhf.reward.rankings import RankedPrompt
 from rlhf.reward.scorer import Scorer, score_rows
 from rlhf.reward.trainer import init_head, train_reward
@@ -34,6 +36,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen2": {"attention_dropout": 0.3},
     "qwen3": {"head_dim": 16},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 128, "attn_pdrop": 0.3},
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32, "dropout": 0.3},
     "bert": {"hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.3},
     "roberta": {"max_position_embeddings": 140},
 }
@@ -117,3 +120,33 @@ def test_a_head_of_another_kind_is_refused_by_name() -> None:
     model.score = torch.nn.Sequential(torch.nn.Linear(32, 8), torch.nn.Linear(8, 1))
     with pytest.raises(ValueError, match="LlamaForSequenceClassification has no linear score head"):
         score_head(model)
+
+
+def test_the_last_place_is_read_and_what_goes_beyond_is_refused_by_name(
+    base: Path, tmp_path: Path
+) -> None:
+    model = load_scorer(base, PAD)
+    places = places_of(model)
+    table = model.config.model_type in {"gpt2", "opt", "bert", "roberta"}
+    assert (places is not None) == table
+    if places is None:
+        return
+    full = (9,) * (places - 2)
+    scorer = Scorer.load(base)
+    assert scorer.max_tokens == places
+    assert len(scorer.score([full], [(7, EOS)])) == 1
+    with pytest.raises((IndexError, RuntimeError)):
+        scorer.score([full], [(7, 8, EOS)])
+    with pytest.raises(ValueError, match=f"has {places + 1} tokens, .* has places for {places}"):
+        train_reward(
+            base,
+            [*TOY, replace(TOY[0], prompt=(*full[1:], 9))],
+            [],
+            tmp_path / "model",
+            quiet_arguments(tmp_path),
+            seed=5,
+            dtype="float32",
+            lora=None,
+            log=lambda _: None,
+            progress=lambda *_: None,
+        )
