@@ -24,6 +24,7 @@ from rlhf.models.loading import add_adapters, load_policy, load_scorer, save_who
 from rlhf.models.lora import LoraSettings
 from rlhf.policy import token_logprobs as tokens
 from rlhf.policy.adapters import one_base
+from rlhf.policy.held_out import Watch
 from rlhf.policy.memory import explain_out_of_memory, is_out_of_memory
 from rlhf.policy.ppo_config import PPOConfig
 from rlhf.policy.ppo_models import PolicyAndValue, SharedTrunk, state_values, trained_state
@@ -246,6 +247,40 @@ def test_every_layout_trains_and_saves_plain_models(
         assert load_scorer(tmp_path / "value", PAD)
     else:
         assert "value_head.weight" in load_file(tmp_path / "value" / "value.safetensors")
+
+
+@pytest.mark.parametrize("memory", ["separate", "shared", "adapters"])
+def test_what_a_monitor_chose_is_saved_in_every_layout(
+    tmp_path: Path,
+    folders: tuple[Path, Path],
+    memory: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It chose the start: the policy that is kept is the one that PPO began with, its values have
+    learned nothing, and the last one stands apart.
+    """
+    monkeypatch.setattr(Watch, "best", property(lambda self: self.history[0]))
+    train_ppo(
+        *folders,
+        PROMPTS,
+        tmp_path / "model",
+        quiet_arguments(
+            tmp_path, total_episodes=16, per_device_train_batch_size=8, learning_rate=1e-2
+        ),
+        dtype="float32",
+        lora=LORA,
+        log=lambda _: None,
+        progress=lambda *_: None,
+        memory=memory,
+        held_out=PROMPTS[:2],
+        monitor=folders[1],
+    )
+    start = parameters(load_policy(folders[0]))
+    assert torch.equal(parameters(load_policy(tmp_path / "model")), start)
+    assert not torch.allclose(parameters(load_policy(tmp_path / "last")), start, atol=1e-4)
+    if memory == "separate":
+        first = parameters(load_scorer(folders[1], PAD))
+        assert torch.equal(parameters(load_scorer(tmp_path / "value", PAD)), first)
 
 
 def test_adapters_need_lora(tmp_path: Path, folders: tuple[Path, Path]) -> None:
