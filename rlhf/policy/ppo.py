@@ -144,17 +144,18 @@ class PPOTrainer(KeptTrainer):
         made in `training_step`.
         """
         changes: Json = {
-            "max_steps": self.rollouts * self.updates_per_rollout,
             "gradient_accumulation_steps": 1,
             "per_device_train_batch_size": args.local_batch_size,
-            "save_steps": max(1, int(args.save_steps)) * self.updates_per_rollout,
-            "logging_steps": max(1, int(args.logging_steps)) * self.updates_per_rollout,
+            "save_steps": args.updates(args.save_steps, self.rollouts),
+            "logging_steps": args.updates(args.logging_steps, self.rollouts),
             "logging_first_step": False,
             "eval_strategy": "no",  # `_evaluation_due` says when
             "remove_unused_columns": False,
             **dict.fromkeys(COMPUTED),
         }
-        return replace(args, **changes)
+        inner = replace(args, **changes)
+        inner.max_steps = self.rollouts * self.updates_per_rollout  # nobody else may set it
+        return inner
 
     def _roller(self, tokenizer: PreTrainedTokenizerBase, rewards: Rewards) -> Roller:
         args = self.config

@@ -274,6 +274,16 @@ def test_logs_and_saves_count_rollouts(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoints" / "checkpoint-6").exists()
 
 
+def test_logs_and_saves_may_be_shares_of_the_training(tmp_path: Path) -> None:
+    made = trainer_in(
+        tmp_path, total_episodes=32, logging_steps=0.5, save_strategy="steps", save_steps=0.7
+    )
+    made.train()
+    assert [row["step"] for row in made.state.log_history if "eps" in row] == [4, 8]
+    saved = sorted(one.name for one in (tmp_path / "checkpoints").iterdir())
+    assert saved == ["checkpoint-6", "checkpoint-8"]
+
+
 def test_models_come_from_the_paths_in_the_config(
     tmp_path: Path, folders: tuple[str, str], plain: torch.Tensor
 ) -> None:
@@ -395,6 +405,10 @@ def refused(tmp_path: Path, says: str, **changes: Any) -> None:
         ({"stop_token": "eos", "stop_token_id": 3}, "stop_token and stop_token_id are both"),
         ({"ds3_gather_for_generation": False}, "without DeepSpeed"),
         ({"load_best_model_at_end": True, "save_strategy": "best"}, "give `held_out` a monitor"),
+        ({"num_ppo_epochs": 2.5}, "num_ppo_epochs must be a whole number, got 2.5"),
+        ({"num_mini_batches": "two"}, "num_mini_batches must be a whole number, got 'two'"),
+        ({"max_steps": 3}, "max_steps is 3, and PPO counts episodes: give total_episodes"),
+        ({"kl_target": 1.0, "kl_horizon": 1}, "could turn the sign of kl_coef"),
         ({"kl_estimator": "k2"}, "kl_estimator must be k1 or k3, got 'k2'"),
         ({"missing_eos_penalty": -1.0}, "missing_eos_penalty is taken off the score"),
         ({"kl_coef": -0.1}, "kl_coef must not be negative, got -0.1"),
