@@ -22,6 +22,7 @@ from rlhf.data.identity import Json
 from rlhf.models.batching import make_rows, response_logprobs
 from rlhf.models.loading import add_adapters, load_policy, load_scorer, save_whole
 from rlhf.models.lora import LoraSettings
+from rlhf.models.training import CHECKPOINTING
 from rlhf.policy import token_logprobs as tokens
 from rlhf.policy.adapters import one_base
 from rlhf.policy.held_out import Watch
@@ -314,6 +315,31 @@ def test_running_out_of_memory_names_three_settings_with_estimates(tmp_path: Pat
     assert f"{17 * 4 * 20_000 * 32 * 2 * 4 / 2**20:.0f} MiB of activations" in said
     # 8 rows of 53 tokens over 300 words: as they come, and three times in float32
     assert f"Logits take {8 * 53 * 300 * 16 / 2**20:.0f} MiB at once" in said
+
+
+@pytest.mark.parametrize(
+    ("memory", "named"),
+    [
+        ("separate", ["memory: adapters in place of a value model apart", "{} true", "length 53"]),
+        ("shared", ["{} true saves", "response_length 53 -> 26 saves"]),
+        ("adapters", ["{} true saves", "response_length 53 -> 26 saves"]),
+    ],
+)
+def test_what_cannot_be_lowered_is_not_advised(
+    tmp_path: Path, memory: str, named: list[str]
+) -> None:
+    """One row, and LoRA already."""
+    config = PPOConfig(**quiet_arguments(tmp_path, per_device_train_batch_size=1))
+    model = layout(memory)
+    if memory != "adapters":
+        model.policy = add_adapters(model.policy, LORA, "CAUSAL_LM")
+    said = str(explain_out_of_memory(config, model, 20_000))
+    for one in named:
+        assert one.format(f"{CHECKPOINTING}:") in said
+    assert "-> 1 " not in said
+    assert "trained weights" not in said
+    # 16 of 17 numbers of 8 bytes for each of 20,000 tokens, 32 wide, in 2 layers
+    assert f"{16 * 8 * 20_000 * 32 * 2 / 2**20:.0f} MiB of activations, for" in said
 
 
 def test_a_micro_batch_of_a_large_vocabulary_is_read_in_chunks() -> None:
