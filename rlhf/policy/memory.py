@@ -39,7 +39,8 @@ def explain_out_of_memory(
     ) * (width + 12)
     ways = "; ".join(list(_ways(config, model, longest))[:3])
     return OutOfMemory(
-        f"out of memory. Settings that need less: {ways}. Logits take {_size(logits)} at once{saved}"
+        f"out of memory. Settings that need less: {ways}. Logits take {_size(logits)} at once"
+        f"{saved}"
     )
 
 

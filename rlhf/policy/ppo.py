@@ -24,7 +24,7 @@ from rlhf.models.generation import Sampling
 from rlhf.models.loading import without_dropout
 from rlhf.policy.backends import Backend
 from rlhf.policy.checkpoints import KeptTrainer
-from rlhf.policy.held_out import HeldOut, Watch, conversations_of, evaluate
+from rlhf.policy.held_out import HeldOut, Watch, conversations_of, evaluate, what_is_no_number
 from rlhf.policy.kl import KLController
 from rlhf.policy.memory import explain_out_of_memory, is_out_of_memory
 from rlhf.policy.phases import Clock
@@ -361,6 +361,9 @@ class PPOTrainer(KeptTrainer):
             numbers, samples = evaluate(
                 self.trained, self.roller, self.held_out, self.tokenizer_of_policy
             )
+        wrong = what_is_no_number(numbers)
+        if wrong is not None:
+            raise FloatingPointError(f"after {number} rollouts: {wrong}{self._saved_between()}")
         better = self.watch.take(number * self.config.rollout_size, numbers, samples)
         self.averages.note(numbers)
         if not self.args.should_save:
