@@ -318,28 +318,50 @@ def test_adapters_are_trained_and_the_reference_is_the_policy_without(tmp_path: 
     assert torch.equal(parameters(bare), start)
 
 
-def test_a_reference_adapter_is_the_reference(tmp_path: Path) -> None:
-    def adapted() -> Any:
-        torch.manual_seed(1)
-        model = get_peft_model(
-            policy(300, dtype=torch.float32), LoraConfig(r=4), adapter_name="learner"
-        )
-        model.add_adapter("fixed", LoraConfig(r=4, init_lora_weights=False))
-        return model
+def two_adapters(active: str) -> Any:
+    """A policy with the adapters `learner`, which changes nothing yet, and `fixed`."""
+    torch.manual_seed(1)
+    model = get_peft_model(
+        policy(300, dtype=torch.float32), LoraConfig(r=4), adapter_name="learner"
+    )
+    model.add_adapter("fixed", LoraConfig(r=4, init_lora_weights=False))
+    model.set_adapter(active)
+    return model
 
+
+@pytest.mark.parametrize("active", ["learner", "fixed"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_reference_adapter_is_the_reference(tmp_path: Path, active: str, *, shared: bool) -> None:
     names = {"model_adapter_name": "learner", "ref_adapter_name": "fixed"}
-    made = trainer_in(tmp_path, model=adapted(), **names)
+    values: Json = {"value_model": None} if shared else {}
+    made = trainer_in(tmp_path, model=two_adapters(active), **names, **values)
     made.train()
     assert made.state.log_history[0]["objective/kl_k3"] > 0.1
-    before, after = (
-        {n: w for n, w in model.named_parameters() if ".fixed." in n}
-        for model in (adapted(), made.trained.policy)
-    )
-    assert before
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    plain_kl = trainer_in(tmp_path, model=adapted(), model_adapter_name="learner")
-    plain_kl.train()
-    assert plain_kl.state.log_history[0]["objective/kl"] == 0
+    for name, moves in (("fixed", False), ("learner", True)):
+        before, after = (
+            torch.cat([w.flatten() for n, w in model.named_parameters() if f".{name}." in n])
+            for model in (two_adapters(active), made.trained.policy)
+        )
+        assert torch.equal(before, after) != moves
+
+
+def test_without_a_reference_adapter_the_base_is_the_reference(tmp_path: Path) -> None:
+    made = trainer_in(tmp_path, model=two_adapters("fixed"), model_adapter_name="learner")
+    made.train()
+    assert made.state.log_history[0]["objective/kl"] == 0
+
+
+def test_adapters_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    both = "its adapters are fixed, learner"
+    refused(tmp_path, both, model=two_adapters("learner"), ref_adapter_name="sft")
+    refused(tmp_path, both, model=two_adapters("learner"), model_adapter_name="sft")
+    refused(tmp_path, "it has no adapters", ref_adapter_name="sft")
+    asleep = two_adapters("learner").requires_grad_(False)
+    refused(tmp_path, "no weight of the policy is to be trained", model=asleep)
+    same = "which is the adapter that is trained"
+    refused(tmp_path, same, model=two_adapters("fixed"), ref_adapter_name="fixed")
+    given: Json = {"ref_model": policy(300), "ref_adapter_name": "fixed"}
+    refused(tmp_path, "both given", model=two_adapters("learner"), **given)
 
 
 def test_a_collator_and_a_text_data_set_give_the_same_prompts() -> None:
