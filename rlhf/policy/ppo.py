@@ -36,7 +36,7 @@ from rlhf.policy.ppo_setup import context_of, frozen_models, models_of, referenc
 from rlhf.policy.preemption import Preempted, Savings
 from rlhf.policy.processes import Processes
 from rlhf.policy.ptx import PtxRows, ptx_batch, ptx_loss
-from rlhf.policy.rewards import RewardFunction, Rewards, rewards_of
+from rlhf.policy.rewards import RewardFunction, Rewards, padding_within, rewards_of
 from rlhf.policy.rollout import Roller, Rollout, Shaping, rollout_numbers, shape, what_is_wrong
 from rlhf.policy.training_log import Averages, Pace
 
@@ -166,14 +166,14 @@ class PPOTrainer(KeptTrainer):
             raise ValueError(
                 "the tokenizer has no EOS, so no response could end: give stop_token_id"
             )
-        pad = tokenizer.pad_token_id
+        known = self.trained.policy.config.get_text_config().vocab_size
         return Roller(
             rewards=rewards,
             reference=self.ref_model,
             sampling=Sampling(args.response_length, args.temperature),
             seed=args.seed,
             eos_token_id=end,
-            pad_token_id=pad if isinstance(pad, int) else end,
+            pad_token_id=padding_within(tokenizer.pad_token_id, known),
             batch_size=args.local_rollout_forward_batch_size,
             processes=self.processes,
             clock=Clock(),

@@ -113,6 +113,7 @@ def trainer_in(folder: Path, **changes: Any) -> PPOTrainer:
         "reward_model": reward_model(300, seed=4, dtype=torch.float32),
         "value_model": reward_model(300, seed=4, dtype=torch.float32),
         "train_dataset": Dataset.from_dict({"input_ids": ROWS}),
+        "processing_class": tokenizer(),
     }
     for name in ("model", *given, "peft_config", "eval_dataset", "data_collator", "callbacks"):
         if name in changes:
@@ -129,7 +130,6 @@ def trainer_in(folder: Path, **changes: Any) -> PPOTrainer:
     given.setdefault("model", policy(300, dtype=torch.float32))
     return PPOTrainer(
         args=PPOConfig(**quiet_arguments(folder, **settings)),
-        processing_class=tokenizer(),
         **given,
     )
 
@@ -407,6 +407,20 @@ def test_where_pad_is_eos_nothing_changes(tmp_path: Path, plain: torch.Tensor) -
     assert twin.roller.pad_token_id == twin.roller.eos_token_id == EOS
     twin.train()
     assert torch.allclose(parameters(twin.trained), plain, atol=1e-6)
+
+
+def test_a_padding_token_that_no_model_knows_changes_nothing(
+    tmp_path: Path, plain: torch.Tensor
+) -> None:
+    """TRL's scripts add `[PAD]` and resize nothing."""
+    import copy
+
+    added = copy.deepcopy(tokenizer())
+    added.add_special_tokens({"pad_token": "[PAD]"})
+    assert added.pad_token_id == 300
+    made = trainer_in(tmp_path, processing_class=added)
+    made.train()
+    assert torch.allclose(parameters(made.trained), plain, atol=1e-6)
 
 
 def refused(tmp_path: Path, says: str, **changes: Any) -> None:
