@@ -315,11 +315,11 @@ class PPOTrainer(KeptTrainer):
         self.processes.sum_gradients(model)
         total = self.processes.summed(total)
         numbers = update_numbers(self.processes.summed(sums), float(tokens))
-        self.averages.note({**numbers, "policy/updates_skipped": 0.0})
         if config.target_kl is not None and numbers["policy/kl_k3"] > config.target_kl:
             # Without gradients the optimizer leaves the weights as they are.
             model.zero_grad(set_to_none=True)
             self._ended = True
+        self.averages.note({**numbers, "policy/updates_skipped": float(self._ended)})
         return total  # type: ignore[no-any-return]
 
     def _loss(

@@ -202,6 +202,15 @@ def test_a_rollout_is_four_steps_of_one_pass_unless_told_otherwise(
     assert config.mini_batch_size == config.rollout_size // parts
 
 
+def test_the_update_that_exceeds_target_kl_is_one_of_those_it_dropped(tmp_path: Path) -> None:
+    made = trainer_in(tmp_path, num_ppo_epochs=4, target_kl=1e-9)
+    made.train()
+    log = [row for row in made.state.log_history if "eps" in row]
+    # The first of four is on policy; the second has moved.
+    assert [row["policy/updates_skipped"] for row in log] == [0.75, 0.75]
+    assert log[0]["grad_norm"] == 0  # of the last update
+
+
 def test_the_same_settings_learn_the_same(tmp_path: Path, plain: torch.Tensor) -> None:
     assert torch.equal(trained(tmp_path, stop_token="eos"), plain)
     assert torch.equal(trained(tmp_path, reward_clip=1e6, kl_limit=None), plain)
