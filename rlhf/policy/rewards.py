@@ -4,6 +4,7 @@ text, a function of the user's, or several added.
 
 import importlib
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -202,6 +203,18 @@ def _check_judge(model: Any) -> None:
             f"the reward model gives {labels} numbers for a text, and a reward is one: load it "
             "with num_labels=1, or wrap it in an object with score(prompts, responses)"
         )
+
+
+def check_numbers(rewards: Sequence[float], responses: Sequence[Ids]) -> None:
+    """Raises FloatingPointError for a reward that is NaN or infinite: nothing can be chosen or
+    learned by it.
+    """
+    for reward, ids in zip(rewards, responses, strict=True):
+        if not math.isfinite(reward):
+            raise FloatingPointError(
+                f"the reward of a response is {reward} (its tokens end in {list(ids[-16:])}): look "
+                "at the reward model"
+            )
 
 
 def padding_within(pad_token_id: Any, known: int) -> int:
