@@ -144,7 +144,7 @@ def test_what_is_sampled_is_scored_as_it_is_and_belongs_to_its_prompt() -> None:
 def test_nothing_is_chosen_by_a_reward_that_is_no_number() -> None:
     """The first of two was the best where it was NaN."""
     scorer = Scorer(reward_model(300), PAD)
-    scorer.model.score.weight.data.fill_(math.nan)  # type: ignore[operator, union-attr]
+    scorer.model.score.weight.data.fill_(math.nan)
     figures: Json = {"num_samples": 2, "quantile": 0.0, "seed": 1, "batch_size": 4}
     with pytest.raises(FloatingPointError, match="the reward of a response is nan"):
         sample_and_choose(policy(300), tokenizer(), scorer, [PROMPT], Sampling(4), **figures)

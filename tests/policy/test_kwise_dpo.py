@@ -129,8 +129,9 @@ def test_what_is_logged_does_not_depend_on_the_batches(tmp_path: Path) -> None:
     together, apart = logged
     assert together["rewards/margins"] == pytest.approx(apart["rewards/margins"], abs=1e-6)
     assert together["kl/from_reference"] == pytest.approx(apart["kl/from_reference"], abs=1e-6)
-    alone = trainer_in(tmp_path, [tied], policy(), policy(seed=9), **settings)
-    alone.scores(alone.model.train(), next(iter(alone.get_train_dataloader()))["batch"])
+    model = policy().train()
+    alone = trainer_in(tmp_path, [tied], model, policy(seed=9), **settings)
+    alone.scores(model, next(iter(alone.get_train_dataloader()))["batch"])
     assert alone._sums.keys() >= {"rewards/margins", "logps/chosen", "kl/from_reference"}
 
 
