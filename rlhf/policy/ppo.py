@@ -146,8 +146,7 @@ class PPOTrainer(KeptTrainer):
         changes: Json = {
             "gradient_accumulation_steps": 1,
             "per_device_train_batch_size": args.local_batch_size,
-            "save_steps": args.updates(args.save_steps, self.rollouts),
-            "logging_steps": args.updates(args.logging_steps, self.rollouts),
+            **args.in_updates(self.rollouts),
             "logging_first_step": False,
             "eval_strategy": "no",  # `_evaluation_due` says when
             "remove_unused_columns": False,

@@ -59,8 +59,8 @@ class PPOConfig(TrainingArguments):
     of `per_device_train_batch_size`. Without either setting these are four steps in one pass, which
     learn about what four passes of one step do, for a quarter of the work (`docs/benchmarks.md`);
     where `num_ppo_epochs` is given, a pass is one step, as it was in TRL. `total_episodes` sets the
-    length of the training, by default `num_train_epochs` times the prompts; `save_steps` and
-    `logging_steps` count rollouts.
+    length of the training, by default `num_train_epochs` times the prompts; `save_steps`,
+    `logging_steps` and `warmup_steps` count rollouts.
     """
 
     learning_rate: float = field(default=3e-6, metadata={"help": "Of AdamW."})
@@ -289,12 +289,19 @@ class PPOConfig(TrainingArguments):
             )
         setattr(self, name, value)
 
-    def updates(self, steps: float, rollouts: int) -> int:
-        """How many updates `save_steps` or `logging_steps` are: they count rollouts, or say which
-        share of all `rollouts` where they are below 1.
+    def in_updates(self, rollouts: int) -> dict[str, float]:
+        """The settings that count rollouts, as counts of updates; below 1 they are shares of all
+        `rollouts`, which a warm-up may stay.
         """
-        counted = math.ceil(steps * rollouts) if steps < 1 else int(steps)
-        return max(1, counted) * self.updates_per_rollout
+        each = self.updates_per_rollout
+        counted: dict[str, float] = {}
+        for name in ("save_steps", "logging_steps"):
+            steps = getattr(self, name)
+            whole = math.ceil(steps * rollouts) if steps < 1 else int(steps)
+            counted[name] = max(1, whole) * each
+        if self.warmup_steps >= 1:
+            counted["warmup_steps"] = int(self.warmup_steps) * each
+        return counted
 
     def rollouts(self, prompts: int) -> int:
         """How many rollouts the training makes on so many prompts."""

@@ -37,6 +37,7 @@ def models_of(
         named = args.model_adapter_name or args.ref_adapter_name
         if value_model is not None or peft_config is not None or named:
             raise ValueError("model brings its values and adapters along: leave out the rest")
+        without_dropout(model)  # type: ignore[arg-type]
         return model, reward_model
     if model is None:
         if args.sft_model_path is None:

@@ -26,7 +26,7 @@ from rlhf.models.training import CHECKPOINTING
 from rlhf.policy import rollout
 from rlhf.policy.ppo import PPOConfig, PPOTrainer
 from rlhf.policy.ppo_batches import prompts_from
-from rlhf.policy.ppo_models import SharedTrunk
+from rlhf.policy.ppo_models import PolicyAndValue, SharedTrunk
 from rlhf.policy.rollout import PromptIds
 from rlhf.reward.scorer import Scorer
 
@@ -291,6 +291,24 @@ def test_logs_and_saves_may_be_shares_of_the_training(tmp_path: Path) -> None:
     assert [row["step"] for row in made.state.log_history if "eps" in row] == [4, 8]
     saved = sorted(one.name for one in (tmp_path / "checkpoints").iterdir())
     assert saved == ["checkpoint-6", "checkpoint-8"]
+
+
+def test_a_warm_up_counts_rollouts(tmp_path: Path) -> None:
+    settings: Json = {"lr_scheduler_type": "constant_with_warmup", "total_episodes": 32}
+    for steps, expected in ((2, [0.5, 1.0, 1.0, 1.0]), (0.5, [0.5, 1.0, 1.0, 1.0]), (0, [1.0] * 4)):
+        made = trainer_in(tmp_path, warmup_steps=steps, num_ppo_epochs=2, **settings)
+        made.train()
+        rates = [row["lr"] / 3e-3 for row in made.state.log_history if "eps" in row]
+        assert rates == pytest.approx(expected)
+
+
+def test_a_model_that_brings_its_values_has_no_dropout_either(tmp_path: Path) -> None:
+    """Or the first update would not be on policy."""
+    shaky: Json = {"dtype": torch.float32, "attention_dropout": 0.5}
+    joint = PolicyAndValue(policy(300, **shaky), reward_model(300, **shaky))
+    made = trainer_in(tmp_path, model=joint, value_model=None, num_ppo_epochs=1)
+    made.train()
+    assert made.state.log_history[0]["policy/approxkl_avg"] < 1e-8
 
 
 def test_models_come_from_the_paths_in_the_config(
