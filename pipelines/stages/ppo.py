@@ -113,7 +113,7 @@ STAGE = Stage(
     "ppo",
     "Align with PPO",
     ("prompts", "sft", "reward", "certify", "monitor"),
-    2,
+    3,
     settings,
     run,
     enabled=lambda config: config.ppo.enabled,

@@ -105,6 +105,6 @@ def value_loss(
     """Half the squared error, per token (B, T), the larger of plain and clipped around the old
     value; and where the clipped one is the larger (B, T).
     """
-    near = old_values + (values - old_values).clamp(-cliprange, cliprange)
+    near = values.clamp(old_values - cliprange, old_values + cliprange)  # exact where not clipped
     plain, clipped = (values - returns) ** 2, (near - returns) ** 2
     return 0.5 * torch.maximum(plain, clipped), clipped > plain

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rlhf.data.identity import Json, seed_from
 from rlhf.models.generation import Completion, Sampling, sample
 from rlhf.models.loading import eos_token_id, pad_token_id
+from rlhf.policy.rewards import check_numbers
 from rlhf.policy.rollout import PromptIds
 from rlhf.reward.scorer import Scorer
 
@@ -78,7 +79,8 @@ def sample_and_choose(
     """Draws `num_samples` per prompt and chooses; (seed, prompt, number) decides a draw.
 
     Returns the choices and the figures: how many, and `reward_best_of`, the mean reward of the
-    best of n for n in powers of two, by `pool_estimate`.
+    best of n for n in powers of two, by `pool_estimate`. Raises FloatingPointError for a reward
+    that is no number.
     """
     wanted = [(prompt, number) for prompt in prompts for number in range(num_samples)]
     drawn = sample(
@@ -92,6 +94,7 @@ def sample_and_choose(
         progress=progress,
     )
     scores = scorer.score([prompt.ids for prompt, _ in wanted], [one.ids for one in drawn])
+    check_numbers(scores, [one.ids for one in drawn])
     starts = range(0, len(wanted), num_samples)
     pools = [drawn[i : i + num_samples] for i in starts]
     rewards = [scores[i : i + num_samples] for i in starts]

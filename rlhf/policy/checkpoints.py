@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from rlhf.models.training import QuietTrainer
 from rlhf.policy.held_out import Watch
 from rlhf.policy.kl import KLController
+from rlhf.policy.ppo_config import PPOConfig
 from rlhf.policy.ppo_models import all_finite, load_trained_state, trained_state
 from rlhf.policy.training_log import Averages
 
@@ -23,6 +24,7 @@ class KeptTrainer(QuietTrainer):
     """A trainer of policy and values whose state beside the Trainer's own is what is named here."""
 
     tokenizer_of_policy: PreTrainedTokenizerBase
+    config: PPOConfig
     controller: KLController
     averages: Averages
     watch: Watch
@@ -78,6 +80,7 @@ class KeptTrainer(QuietTrainer):
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(state_dict or trained_state(self.trained), folder / WEIGHTS)
         state = {
+            "sizes": self._sizes(),
             "kl_coef": self.controller.coef,
             "noted": self.averages.noted,
             "history": self.watch.history,
@@ -87,8 +90,25 @@ class KeptTrainer(QuietTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
-        load_trained_state(model or self.trained, torch.load(folder / WEIGHTS, weights_only=True))
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        self._check_sizes(state.get("sizes", self._sizes()))
+        load_trained_state(model or self.trained, torch.load(folder / WEIGHTS, weights_only=True))
         self.controller.coef = state["kl_coef"]
         self.averages.noted = state["noted"]
         self.watch = Watch(state["history"], state["samples"])
+
+    def _sizes(self) -> dict[str, int]:
+        """What turns a count of steps into a place in the training."""
+        return {
+            "episodes a rollout": self.config.rollout_size,
+            "updates on each": self.config.updates_per_rollout,
+        }
+
+    def _check_sizes(self, held: dict[str, int]) -> None:
+        for name, size in self._sizes().items():
+            if held[name] != size:
+                raise ValueError(
+                    f"the checkpoint is of a training with {held[name]} {name}, and this one has "
+                    f"{size}: its steps would be taken for others; give the sizes it had (batch, "
+                    "num_ppo_epochs, num_mini_batches), or another output_dir"
+                )

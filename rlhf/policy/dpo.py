@@ -48,10 +48,10 @@ class DPOTrainer(RankedTrainer):
 
     `reference_logprobs` (N,) holds the summed log-probability of each response of the data set
     under the reference, computed once. With `response_tokens` (N,) a log-ratio is divided by them.
-    Logs, as means over prompts of means over strict pairs: `rewards/chosen`, `rewards/rejected`,
-    `rewards/margins`, `rewards/accuracies`, `logps/chosen`, `logps/rejected` (nats); and, as a mean
-    over responses, `kl/from_reference`: log reference - log policy, in nats, which estimates
-    KL(reference, policy) where the reference wrote them.
+    Logs, as means over prompts by their weight of means over strict pairs: `rewards/chosen`,
+    `rewards/rejected`, `rewards/margins`, `rewards/accuracies`, `logps/chosen`, `logps/rejected`
+    (nats); and, as a mean over responses, `kl/from_reference`: log reference - log policy, in nats,
+    which estimates KL(reference, policy) where the reference wrote them.
     """
 
     def __init__(
@@ -86,28 +86,28 @@ class DPOTrainer(RankedTrainer):
         reference: torch.Tensor,
         batch: RankedBatch,
     ) -> None:
-        numbers = {"kl/from_reference": (reference - logprobs).mean()}
         pairs = batch.rankings.strict
-        better, worse, weight = pairs.better, pairs.worse, pairs.weight
-        if len(weight):
-            margins = rewards[better] - rewards[worse]
-            share = weight / weight.sum()
-            numbers |= {
-                "rewards/chosen": (share * rewards[better]).sum(),
-                "rewards/rejected": (share * rewards[worse]).sum(),
-                "rewards/margins": (share * margins).sum(),
-                "rewards/accuracies": (share * (margins > 0)).sum(),
-                "logps/chosen": (share * logprobs[better]).sum(),
-                "logps/rejected": (share * logprobs[worse]).sum(),
-            }
-        for name, value in numbers.items():
-            noted = torch.stack([value.double(), torch.ones_like(value).double()])
-            self._sums[name] = self._sums.get(name, 0.0) + noted
+        better, worse, weight = pairs.better, pairs.worse, pairs.weight.double()
+        margins = rewards[better] - rewards[worse]
+        numbers = {
+            "rewards/chosen": rewards[better],
+            "rewards/rejected": rewards[worse],
+            "rewards/margins": margins,
+            "rewards/accuracies": margins > 0,
+            "logps/chosen": logprobs[better],
+            "logps/rejected": logprobs[worse],
+        }
+        # Also where all are tied, as 0 of 0: processes must add up the same names.
+        noted = {name: ((weight * one).sum(), weight.sum()) for name, one in numbers.items()}
+        apart = (reference - logprobs).double()
+        noted["kl/from_reference"] = (apart.sum(), torch.ones_like(apart).sum())
+        for name, sums in noted.items():
+            self._sums[name] = self._sums.get(name, 0.0) + torch.stack(sums)
 
     def log(self, logs: dict[str, float], *arguments: Any, **named: Any) -> None:
         if self._sums:
             totals: Any = reduce(self._sums, "sum")
-            means = {name: float(total / count) for name, (total, count) in totals.items()}
+            means = {name: float(total / of) for name, (total, of) in totals.items() if of}
             logs, self._sums = {**logs, **means}, {}
         super().log(logs, *arguments, **named)
 

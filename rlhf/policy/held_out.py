@@ -2,6 +2,7 @@
 that it climbs and under a monitor that it never sees.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -104,6 +105,19 @@ def alarms(history: Sequence[Json]) -> list[str]:
         if last[f"held_out/{name}"] < limit:
             found.append(_moved(says, name, first, last))
     return found
+
+
+def what_is_no_number(numbers: Json) -> str | None:
+    """What an evaluation found that nothing can be chosen by, NaN or infinity, in a sentence."""
+    for name, says in (
+        ("kl", "weights are broken, or the training diverged and learning_rate must be lower"),
+        ("reward", "look at the reward model or the reward function"),
+        ("monitor", "look at the monitor"),
+    ):
+        found = numbers.get(f"held_out/{name}", 0.0)
+        if not math.isfinite(found):
+            return f"{name} on held-out prompts is {found}: {says}"
+    return None
 
 
 def _moved(says: str, name: str, first: Json, last: Json) -> str:

@@ -24,7 +24,7 @@ from rlhf.models.generation import Sampling
 from rlhf.models.loading import without_dropout
 from rlhf.policy.backends import Backend
 from rlhf.policy.checkpoints import KeptTrainer
-from rlhf.policy.held_out import HeldOut, Watch, conversations_of, evaluate
+from rlhf.policy.held_out import HeldOut, Watch, conversations_of, evaluate, what_is_no_number
 from rlhf.policy.kl import KLController
 from rlhf.policy.memory import explain_out_of_memory, is_out_of_memory
 from rlhf.policy.phases import Clock
@@ -36,7 +36,7 @@ from rlhf.policy.ppo_setup import context_of, frozen_models, models_of, referenc
 from rlhf.policy.preemption import Preempted, Savings
 from rlhf.policy.processes import Processes
 from rlhf.policy.ptx import PtxRows, ptx_batch, ptx_loss
-from rlhf.policy.rewards import RewardFunction, Rewards, rewards_of
+from rlhf.policy.rewards import RewardFunction, Rewards, padding_within, rewards_of
 from rlhf.policy.rollout import Roller, Rollout, Shaping, rollout_numbers, shape, what_is_wrong
 from rlhf.policy.training_log import Averages, Pace
 
@@ -144,17 +144,17 @@ class PPOTrainer(KeptTrainer):
         made in `training_step`.
         """
         changes: Json = {
-            "max_steps": self.rollouts * self.updates_per_rollout,
             "gradient_accumulation_steps": 1,
             "per_device_train_batch_size": args.local_batch_size,
-            "save_steps": max(1, int(args.save_steps)) * self.updates_per_rollout,
-            "logging_steps": max(1, int(args.logging_steps)) * self.updates_per_rollout,
+            **args.in_updates(self.rollouts),
             "logging_first_step": False,
             "eval_strategy": "no",  # `_evaluation_due` says when
             "remove_unused_columns": False,
             **dict.fromkeys(COMPUTED),
         }
-        return replace(args, **changes)
+        inner = replace(args, **changes)
+        inner.max_steps = self.rollouts * self.updates_per_rollout  # nobody else may set it
+        return inner
 
     def _roller(self, tokenizer: PreTrainedTokenizerBase, rewards: Rewards) -> Roller:
         args = self.config
@@ -165,14 +165,14 @@ class PPOTrainer(KeptTrainer):
             raise ValueError(
                 "the tokenizer has no EOS, so no response could end: give stop_token_id"
             )
-        pad = tokenizer.pad_token_id
+        known = self.trained.policy.config.get_text_config().vocab_size
         return Roller(
             rewards=rewards,
             reference=self.ref_model,
             sampling=Sampling(args.response_length, args.temperature),
             seed=args.seed,
             eos_token_id=end,
-            pad_token_id=pad if isinstance(pad, int) else end,
+            pad_token_id=padding_within(tokenizer.pad_token_id, known),
             batch_size=args.local_rollout_forward_batch_size,
             processes=self.processes,
             clock=Clock(),
@@ -314,11 +314,11 @@ class PPOTrainer(KeptTrainer):
         self.processes.sum_gradients(model)
         total = self.processes.summed(total)
         numbers = update_numbers(self.processes.summed(sums), float(tokens))
-        self.averages.note({**numbers, "policy/updates_skipped": 0.0})
         if config.target_kl is not None and numbers["policy/kl_k3"] > config.target_kl:
             # Without gradients the optimizer leaves the weights as they are.
             model.zero_grad(set_to_none=True)
             self._ended = True
+        self.averages.note({**numbers, "policy/updates_skipped": float(self._ended)})
         return total  # type: ignore[no-any-return]
 
     def _loss(
@@ -360,6 +360,9 @@ class PPOTrainer(KeptTrainer):
             numbers, samples = evaluate(
                 self.trained, self.roller, self.held_out, self.tokenizer_of_policy
             )
+        wrong = what_is_no_number(numbers)
+        if wrong is not None:
+            raise FloatingPointError(f"after {number} rollouts: {wrong}{self._saved_between()}")
         better = self.watch.take(number * self.config.rollout_size, numbers, samples)
         self.averages.note(numbers)
         if not self.args.should_save:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from transformers import TrainingArguments
 
-from rlhf.policy.kl import Estimator
+from rlhf.policy.kl import ERROR_CLIP, Estimator
 
 POSITIVE = (
     "response_length",
@@ -37,6 +37,7 @@ NOT_NEGATIVE = (
     "length_penalty",
     "num_sample_generations",
 )
+WHOLE = ("num_ppo_epochs", "num_mini_batches")
 STEPS_OF_ONE_PASS = 4  # where neither passes nor mini-batches are given
 # TRL computed these over whatever was given.
 COMPUTED = (
@@ -58,8 +59,8 @@ class PPOConfig(TrainingArguments):
     of `per_device_train_batch_size`. Without either setting these are four steps in one pass, a
     quarter of the work of four passes of one step, which learn little more (`docs/benchmarks.md`);
     where `num_ppo_epochs` is given, a pass is one step, as it was in TRL. `total_episodes` sets the
-    length of the training, by default `num_train_epochs` times the prompts; `save_steps` and
-    `logging_steps` count rollouts.
+    length of the training, by default `num_train_epochs` times the prompts; `save_steps`,
+    `logging_steps` and `warmup_steps` count rollouts.
     """
 
     learning_rate: float = field(default=3e-6, metadata={"help": "Of AdamW."})
@@ -189,6 +190,10 @@ class PPOConfig(TrainingArguments):
         self._divide()
 
     def _check_ranges(self) -> None:
+        for name in WHOLE:
+            value = getattr(self, name)
+            if value is not None and type(value) is not int:
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
         for name in POSITIVE + POSITIVE_OR_NONE:
             value = getattr(self, name)
             if not (value is None and name in POSITIVE_OR_NONE) and not value > 0:
@@ -229,6 +234,10 @@ class PPOConfig(TrainingArguments):
                 "load_best_model_at_end is not supported: give `held_out` a monitor, which chooses "
                 "the policy that a run keeps"
             )
+        if self.max_steps > 0:
+            raise ValueError(
+                f"max_steps is {self.max_steps}, and PPO counts episodes: give total_episodes"
+            )
         if self.fp16:
             raise ValueError("fp16 is not supported, its ratios overflow: use bf16")
         if self.deepspeed or not self.ds3_gather_for_generation:
@@ -257,6 +266,11 @@ class PPOConfig(TrainingArguments):
                 f"total_episodes is {self.total_episodes}, less than one rollout of "
                 f"{self.rollout_size}"
             )
+        if self.kl_target is not None and self.kl_horizon <= ERROR_CLIP * self.rollout_size:
+            raise ValueError(
+                f"kl_horizon is {self.kl_horizon}, so that one rollout of {self.rollout_size} "
+                "episodes could turn the sign of kl_coef: set it to several rollouts' episodes"
+            )
         self._computed = {
             "micro_batch_size": self.per_device_train_batch_size * self.world_size,
             "local_batch_size": whole,
@@ -274,6 +288,20 @@ class PPOConfig(TrainingArguments):
                 "leave it out"
             )
         setattr(self, name, value)
+
+    def in_updates(self, rollouts: int) -> dict[str, float]:
+        """The settings that count rollouts, as counts of updates; below 1 they are shares of all
+        `rollouts`, which a warm-up may stay.
+        """
+        each = self.updates_per_rollout
+        counted: dict[str, float] = {}
+        for name in ("save_steps", "logging_steps"):
+            steps = getattr(self, name)
+            whole = math.ceil(steps * rollouts) if steps < 1 else int(steps)
+            counted[name] = max(1, whole) * each
+        if self.warmup_steps >= 1:
+            counted["warmup_steps"] = int(self.warmup_steps) * each
+        return counted
 
     def rollouts(self, prompts: int) -> int:
         """How many rollouts the training makes on so many prompts."""

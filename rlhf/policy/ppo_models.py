@@ -45,19 +45,13 @@ class PolicyAndValue(Recomputes):
     policy: Any
 
     def __init__(
-        self,
-        policy: Any,
-        value_model: Any,
-        *,
-        policy_adapter: str | None = None,
-        reference_adapter: str | None = None,
+        self, policy: Any, value_model: Any, *, reference_adapter: str | None = None
     ) -> None:
         super().__init__()
         self.policy = policy
         self.value_model = value_model
         self.value_shift = float(getattr(value_model.config, SHIFT, 0.0))
         self.reference_adapter = reference_adapter
-        self.policy_adapter = policy_adapter or "default"
 
     def recomputed(self) -> Sequence[Any]:
         """Both models."""
@@ -71,24 +65,21 @@ class PolicyAndValue(Recomputes):
         return Reading(logprobs, entropies, state_values(self.value_model, rows, self.value_shift))
 
     def as_reference(self) -> Any:
-        """The policy without its adapters; None where it has none."""
-        if not hasattr(self.policy, "disable_adapter"):
-            return None
-        if self.reference_adapter is None:
-            return _without_adapters(self.policy)
-        return _with_adapter(self.policy, self.reference_adapter, self.policy_adapter)
+        """The policy without its adapters, or with the reference's; None where it has none."""
+        return _reference(self.policy, self.reference_adapter)
 
 
 class SharedTrunk(Recomputes):
     """A policy with a value head on its last hidden states: one pass gives both. The head starts
-    at 0, so that the first advantages are those of the plain return.
+    at 0, so that the first advantages are those of the plain return. The reference is as above.
     """
 
     policy: Any
 
-    def __init__(self, policy: Any) -> None:
+    def __init__(self, policy: Any, *, reference_adapter: str | None = None) -> None:
         super().__init__()
         self.policy = policy
+        self.reference_adapter = reference_adapter
         weight = policy.get_output_embeddings().weight
         held = torch.promote_types(weight.dtype, torch.float32)  # bfloat16 would lose small steps
         self.value_head = torch.nn.Linear(weight.shape[1], 1, dtype=held, device=weight.device)
@@ -108,10 +99,8 @@ class SharedTrunk(Recomputes):
         return Reading(logprobs, entropies, before_tokens(values, rows))
 
     def as_reference(self) -> Any:
-        """The policy without its adapters; None where it has none."""
-        if not hasattr(self.policy, "disable_adapter"):
-            return None
-        return _without_adapters(self.policy)
+        """The policy without its adapters, or with the reference's; None where it has none."""
+        return _reference(self.policy, self.reference_adapter)
 
 
 class OneBase(Recomputes):
@@ -276,6 +265,12 @@ def _copy_of(head: torch.nn.Linear) -> torch.nn.Linear:
     return copy
 
 
+def _reference(policy: Any, adapter: str | None) -> Any:
+    if not hasattr(policy, "disable_adapter"):
+        return None
+    return _without_adapters(policy) if adapter is None else _with_adapter(policy, adapter)
+
+
 @contextmanager
 def _without_adapters(model: Any) -> Iterator[None]:
     trained = [weight for weight in model.parameters() if weight.requires_grad]
@@ -286,8 +281,9 @@ def _without_adapters(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _with_adapter(model: Any, adapter: str, back: str) -> Iterator[None]:
+def _with_adapter(model: Any, adapter: str) -> Iterator[None]:
     trained = [weight for weight in model.parameters() if weight.requires_grad]
+    back = model.active_adapter
     model.set_adapter(adapter)
     try:
         yield

@@ -34,8 +34,10 @@ def models_of(
             value_model = load_scorer(args.reward_model_path, pad)
     if isinstance(model, ACTOR_CRITICS):
         check_logits(model.policy)
-        if value_model is not None or peft_config is not None:
+        named = args.model_adapter_name or args.ref_adapter_name
+        if value_model is not None or peft_config is not None or named:
             raise ValueError("model brings its values and adapters along: leave out the rest")
+        without_dropout(model)  # type: ignore[arg-type]
         return model, reward_model
     if model is None:
         if args.sft_model_path is None:
@@ -44,9 +46,15 @@ def models_of(
     check_logits(model)
     if peft_config is not None:
         model = _adapted(model, peft_config)
+    _use_adapters(model, args)
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ValueError(
+            "no weight of the policy is to be trained: load its adapter with is_trainable=True, or "
+            "name it as model_adapter_name"
+        )
     without_dropout(model)
     if value_model is None:
-        return SharedTrunk(model), reward_model
+        return SharedTrunk(model, reference_adapter=args.ref_adapter_name), reward_model
     value_model_of(value_model)
     known, written = (int(m.config.get_text_config().vocab_size) for m in (value_model, model))
     written = min(written, len(tokenizer))
@@ -58,12 +66,7 @@ def models_of(
     if value_model is reward_model:
         raise ValueError("value_model and reward_model are one object: training would move both")
     without_dropout(value_model)
-    models = PolicyAndValue(
-        model,
-        value_model,
-        policy_adapter=args.model_adapter_name,
-        reference_adapter=args.ref_adapter_name,
-    )
+    models = PolicyAndValue(model, value_model, reference_adapter=args.ref_adapter_name)
     return models, reward_model
 
 
@@ -89,12 +92,31 @@ def _adapted(model: Any, peft_config: Any) -> Any:
     return get_peft_model(model, peft_config)
 
 
+def _use_adapters(model: Any, args: PPOConfig) -> None:
+    """Switches the adapter that is to be trained on. Raises ValueError for a name that none has."""
+    held = sorted(getattr(model, "peft_config", ()))
+    for setting in ("model_adapter_name", "ref_adapter_name"):
+        name = getattr(args, setting)
+        if name is not None and name not in held:
+            has = f"its adapters are {', '.join(held)}" if held else "it has no adapters"
+            raise ValueError(f"{setting} is {name!r}, and the policy has none of that name: {has}")
+    if args.model_adapter_name is not None:
+        model.set_adapter(args.model_adapter_name)
+    if args.ref_adapter_name is not None and args.ref_adapter_name == model.active_adapter:
+        raise ValueError(
+            f"ref_adapter_name is {args.ref_adapter_name!r}, which is the adapter that is trained: "
+            "give another one as model_adapter_name"
+        )
+
+
 def reference_of(models: Any, ref_model: PreTrainedModel | None) -> PreTrainedModel | None:
     """The reference: what is given, else None where the policy has adapters to switch off, else a
     copy of the policy as it is now.
     """
     if ref_model is models.policy:
         raise ValueError("model and ref_model are one object: leave out ref_model, it is copied")
+    if ref_model is not None and getattr(models, "reference_adapter", None) is not None:
+        raise ValueError("ref_model and ref_adapter_name are both given: leave one out")
     if ref_model is not None:
         return ref_model
     if isinstance(models, OneBase) or hasattr(models.policy, "disable_adapter"):

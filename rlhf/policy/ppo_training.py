@@ -62,7 +62,7 @@ def train_ppo(
     """Trains a policy against a reward model with PPO; reference and start are the folder `policy`.
 
     Returns what `fit` returns, and what was found on `held_out` prompts. Saves the policy in
-    `output` and what gives the values in `value` beside it. With a `monitor`, a reward model that
+    `output` and what gives its values in `value` beside it. With a `monitor`, a reward model that
     is only looked at, `output` holds the policy that it liked best and `last` the last one. Raises
     ValueError for a monitor that has nothing to look at.
     """
@@ -124,13 +124,10 @@ def _scorer(folder: str | Path, pad: int, dtype: str) -> Scorer:
 
 
 def _save(trainer: PPOTrainer, output: Path, dtype: str, *, best: bool) -> None:
+    """The policy that is kept, and what gives its values. Merging its adapters uses a model up, so
+    that what it is asked for comes before.
+    """
     tokenizer, models = trainer.tokenizer_of_policy, trainer.trained
-    values = output.parent / "value"
-    if isinstance(models, PolicyAndValue):
-        save_whole(models.value_model, tokenizer, values, dtype)
-    else:
-        values.mkdir(exist_ok=True)
-        save_file(values_state(models), values / "value.safetensors")
     if trainer.watch.samples:
         write_jsonl(output.parent / SAMPLES, trainer.watch.samples)
         write_jsonl(output.parent / HELD_OUT, trainer.watch.history)
@@ -140,4 +137,10 @@ def _save(trainer: PPOTrainer, output: Path, dtype: str, *, best: bool) -> None:
         load_trained_state(models, torch.load(kept, weights_only=True))
     elif best:
         logger.warning("%s is gone, so the policy that is kept is the last one.", kept)
+    values = output.parent / "value"
+    if isinstance(models, PolicyAndValue):
+        save_whole(models.value_model, tokenizer, values, dtype)
+    else:
+        values.mkdir(exist_ok=True)
+        save_file(values_state(models), values / "value.safetensors")
     save_whole(models.policy, tokenizer, output, dtype)

@@ -4,6 +4,7 @@ text, a function of the user's, or several added.
 
 import importlib
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -178,12 +179,15 @@ def _of_model(
         scorer = Scorer(model, pad_token_id(reward_tokenizer))
         return TextRewards(scorer, tokenizer, reward_tokenizer, stop_token_id, conversations)
     known = int(model.config.get_text_config().vocab_size)
-    if known < len(tokenizer):
+    # Nobody writes padding: scripts add a token for it that no model was made for.
+    ids = (one for one in tokenizer.get_vocab().values() if one != tokenizer.pad_token_id)
+    written = max(ids, default=-1) + 1
+    if known < written:
         raise ValueError(
-            f"the reward model knows {known} tokens and the tokenizer {len(tokenizer)}: give its "
-            "own tokenizer as reward_processing_class"
+            f"the reward model knows {known} tokens and the tokenizer {written}: give its own "
+            "tokenizer as reward_processing_class"
         )
-    return Scorer(model, _padding(tokenizer))
+    return Scorer(model, padding_within(tokenizer.pad_token_id, known))
 
 
 def _check_judge(model: Any) -> None:
@@ -201,6 +205,20 @@ def _check_judge(model: Any) -> None:
         )
 
 
-def _padding(tokenizer: PreTrainedTokenizerBase) -> int:
-    found = tokenizer.pad_token_id
-    return int(found) if isinstance(found, int) else eos_token_id(tokenizer)
+def check_numbers(rewards: Sequence[float], responses: Sequence[Ids]) -> None:
+    """Raises FloatingPointError for a reward that is NaN or infinite: nothing can be chosen or
+    learned by it.
+    """
+    for reward, ids in zip(rewards, responses, strict=True):
+        if not math.isfinite(reward):
+            raise FloatingPointError(
+                f"the reward of a response is {reward} (its tokens end in {list(ids[-16:])}): look "
+                "at the reward model"
+            )
+
+
+def padding_within(pad_token_id: Any, known: int) -> int:
+    """The padding token where a model that knows so many tokens has it, else 0: what stands in the
+    padding cannot matter, but must have an embedding.
+    """
+    return int(pad_token_id) if isinstance(pad_token_id, int) and pad_token_id < known else 0

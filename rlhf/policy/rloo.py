@@ -26,6 +26,7 @@ from rlhf.models.loading import (
 )
 from rlhf.models.lora import LoraSettings
 from rlhf.models.training import fit, silence
+from rlhf.policy.rewards import check_numbers
 from rlhf.policy.rollout import PromptIds
 from rlhf.reward.scorer import Scorer
 
@@ -67,13 +68,15 @@ def reward_of(
     scorer: Scorer, eos: int, missing_eos_penalty: float
 ) -> Callable[..., list[float | None]]:
     """What TRL calls for rewards: the scorer's, in its normalised unit, of prompt and completion
-    ids, less the penalty where a completion does not end in EOS.
+    ids, less the penalty where a completion does not end in EOS. Raises FloatingPointError for what
+    is no number.
     """
 
     def reward(
         prompts: list[list[int]], completion_ids: list[list[int]], **_: Any
     ) -> list[float | None]:
         scores = scorer.score(prompts, completion_ids)
+        check_numbers(scores, completion_ids)  # TRL would take NaN for no reward, and learn nothing
         return [
             score - missing_eos_penalty * (ids[-1] != eos)
             for score, ids in zip(scores, completion_ids, strict=True)

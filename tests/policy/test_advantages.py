@@ -172,6 +172,15 @@ def test_value_loss_by_hand() -> None:
     assert clipped[0].tolist() == [False, True, False]
 
 
+def test_no_value_within_the_clip_counts_as_clipped() -> None:
+    """Nor one that differs by what rounding left: the share would be of noise."""
+    generator = torch.Generator().manual_seed(0)
+    old, new, returns = torch.randn(3, 10_000, generator=generator) * 0.05
+    assert (new - old).abs().max() < 0.3
+    _, clipped = value_loss(new, old, returns, 0.3)
+    assert not clipped.any()
+
+
 def test_finite_differences_agree() -> None:
     old, advantages, returns = random(11, 3, 5) / 5, random(12, 3, 5), random(13, 3, 5)
     new = (old + random(14, 3, 5) / 4).requires_grad_()

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import EOS, PAD, policy, reward_model, tokenizer
 
+from rlhf.data.identity import Json
 from rlhf.evaluation.winrate import best_of_n_kl_bound, win_rate
 from rlhf.models.generation import Completion, Sampling
 from rlhf.policy.best_of_n import choose, pool_estimate, sample_and_choose
@@ -138,3 +139,12 @@ def test_what_is_sampled_is_scored_as_it_is_and_belongs_to_its_prompt() -> None:
     fewer = [(name, ids) for name, ids, _ in drawn(prompts[2:], 1)]
     assert fewer == [(name, ids) for name, ids, _ in whole if int(name) >= 2]
     assert drawn(prompts, 2) != whole
+
+
+def test_nothing_is_chosen_by_a_reward_that_is_no_number() -> None:
+    """The first of two was the best where it was NaN."""
+    scorer = Scorer(reward_model(300), PAD)
+    scorer.model.score.weight.data.fill_(math.nan)
+    figures: Json = {"num_samples": 2, "quantile": 0.0, "seed": 1, "batch_size": 4}
+    with pytest.raises(FloatingPointError, match="the reward of a response is nan"):
+        sample_and_choose(policy(300), tokenizer(), scorer, [PROMPT], Sampling(4), **figures)

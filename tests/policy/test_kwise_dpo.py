@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from rlhf.models.loading import load_policy
 from rlhf.models.lora import LoraSettings
 from rlhf.policy.dpo import reference_logprobs, train_dpo
 from rlhf.reward.losses import kwise_loss
-from rlhf.reward.rankings import RankedPrompt
+from rlhf.reward.objective import Objective
+from rlhf.reward.rankings import Order, RankedPrompt
 
 
 def test_reference_logprobs_are_in_the_order_of_the_data() -> None:
@@ -98,6 +100,39 @@ def test_accumulated_micro_batches_are_one_batch(tmp_path: Path) -> None:
         moved.append((parameters(model), logged[0]["rewards/margins"]))
     assert torch.allclose(moved[0][0], moved[1][0], atol=1e-8)
     assert moved[0][1] == pytest.approx(moved[1][1], abs=1e-6)
+
+
+def test_what_is_logged_does_not_depend_on_the_batches(tmp_path: Path) -> None:
+    """Prompts of unlike weight, and one that is tied: it has no margin, and counts in none. Each
+    process notes every name, or their sums would not find together.
+    """
+    heavy, light, tied = (
+        replace(
+            ranked(name, [5, 6], [7, n], [9]),
+            weight=(1.0,) if share else (),
+            better=(0,) if share else (),
+            worse=(1,) if share else (),
+            orders=(Order(((0,), (1,)) if share else ((0, 1),), 1.0),),
+            share=share or 1.0,
+        )
+        for n, (name, share) in enumerate((("a", 1.0), ("b", 0.25), ("c", 0.0)), 10)
+    )
+    logged = []
+    for size, accumulation in ((3, 1), (1, 3)):
+        settings = SGD | {
+            "per_device_train_batch_size": size,
+            "gradient_accumulation_steps": accumulation,
+            "objective": Objective("davidson", nu=0.5),
+        }
+        trainer = trainer_in(tmp_path, [heavy, light, tied], policy(), policy(seed=9), **settings)
+        logged.append(run(trainer)[0])
+    together, apart = logged
+    assert together["rewards/margins"] == pytest.approx(apart["rewards/margins"], abs=1e-6)
+    assert together["kl/from_reference"] == pytest.approx(apart["kl/from_reference"], abs=1e-6)
+    model = policy().train()
+    alone = trainer_in(tmp_path, [tied], model, policy(seed=9), **settings)
+    alone.scores(model, next(iter(alone.get_train_dataloader()))["batch"])
+    assert alone._sums.keys() >= {"rewards/margins", "logps/chosen", "kl/from_reference"}
 
 
 def test_at_two_responses_it_is_trls_dpo(tmp_path: Path) -> None:

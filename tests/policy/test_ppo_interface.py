@@ -26,7 +26,7 @@ from rlhf.models.training import CHECKPOINTING
 from rlhf.policy import rollout
 from rlhf.policy.ppo import PPOConfig, PPOTrainer
 from rlhf.policy.ppo_batches import prompts_from
-from rlhf.policy.ppo_models import SharedTrunk
+from rlhf.policy.ppo_models import PolicyAndValue, SharedTrunk
 from rlhf.policy.rollout import PromptIds
 from rlhf.reward.scorer import Scorer
 
@@ -113,6 +113,7 @@ def trainer_in(folder: Path, **changes: Any) -> PPOTrainer:
         "reward_model": reward_model(300, seed=4, dtype=torch.float32),
         "value_model": reward_model(300, seed=4, dtype=torch.float32),
         "train_dataset": Dataset.from_dict({"input_ids": ROWS}),
+        "processing_class": tokenizer(),
     }
     for name in ("model", *given, "peft_config", "eval_dataset", "data_collator", "callbacks"):
         if name in changes:
@@ -129,7 +130,6 @@ def trainer_in(folder: Path, **changes: Any) -> PPOTrainer:
     given.setdefault("model", policy(300, dtype=torch.float32))
     return PPOTrainer(
         args=PPOConfig(**quiet_arguments(folder, **settings)),
-        processing_class=tokenizer(),
         **given,
     )
 
@@ -200,6 +200,15 @@ def test_a_rollout_is_four_steps_of_one_pass_unless_told_otherwise(
     assert (config.num_ppo_epochs, config.num_mini_batches) == (passes, parts)
     assert config.updates_per_rollout == passes * parts
     assert config.mini_batch_size == config.rollout_size // parts
+
+
+def test_the_update_that_exceeds_target_kl_is_one_of_those_it_dropped(tmp_path: Path) -> None:
+    made = trainer_in(tmp_path, num_ppo_epochs=4, target_kl=1e-9)
+    made.train()
+    log = [row for row in made.state.log_history if "eps" in row]
+    # The first of four is on policy; the second has moved.
+    assert [row["policy/updates_skipped"] for row in log] == [0.75, 0.75]
+    assert log[0]["grad_norm"] == 0  # of the last update
 
 
 def test_the_same_settings_learn_the_same(tmp_path: Path, plain: torch.Tensor) -> None:
@@ -274,6 +283,34 @@ def test_logs_and_saves_count_rollouts(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoints" / "checkpoint-6").exists()
 
 
+def test_logs_and_saves_may_be_shares_of_the_training(tmp_path: Path) -> None:
+    made = trainer_in(
+        tmp_path, total_episodes=32, logging_steps=0.5, save_strategy="steps", save_steps=0.7
+    )
+    made.train()
+    assert [row["step"] for row in made.state.log_history if "eps" in row] == [4, 8]
+    saved = sorted(one.name for one in (tmp_path / "checkpoints").iterdir())
+    assert saved == ["checkpoint-6", "checkpoint-8"]
+
+
+def test_a_warm_up_counts_rollouts(tmp_path: Path) -> None:
+    settings: Json = {"lr_scheduler_type": "constant_with_warmup", "total_episodes": 32}
+    for steps, expected in ((2, [0.5, 1.0, 1.0, 1.0]), (0.5, [0.5, 1.0, 1.0, 1.0]), (0, [1.0] * 4)):
+        made = trainer_in(tmp_path, warmup_steps=steps, num_ppo_epochs=2, **settings)
+        made.train()
+        rates = [row["lr"] / 3e-3 for row in made.state.log_history if "eps" in row]
+        assert rates == pytest.approx(expected)
+
+
+def test_a_model_that_brings_its_values_has_no_dropout_either(tmp_path: Path) -> None:
+    """Or the first update would not be on policy."""
+    shaky: Json = {"dtype": torch.float32, "attention_dropout": 0.5}
+    joint = PolicyAndValue(policy(300, **shaky), reward_model(300, **shaky))
+    made = trainer_in(tmp_path, model=joint, value_model=None, num_ppo_epochs=1)
+    made.train()
+    assert made.state.log_history[0]["policy/approxkl_avg"] < 1e-8
+
+
 def test_models_come_from_the_paths_in_the_config(
     tmp_path: Path, folders: tuple[str, str], plain: torch.Tensor
 ) -> None:
@@ -308,28 +345,50 @@ def test_adapters_are_trained_and_the_reference_is_the_policy_without(tmp_path: 
     assert torch.equal(parameters(bare), start)
 
 
-def test_a_reference_adapter_is_the_reference(tmp_path: Path) -> None:
-    def adapted() -> Any:
-        torch.manual_seed(1)
-        model = get_peft_model(
-            policy(300, dtype=torch.float32), LoraConfig(r=4), adapter_name="learner"
-        )
-        model.add_adapter("fixed", LoraConfig(r=4, init_lora_weights=False))
-        return model
+def two_adapters(active: str) -> Any:
+    """A policy with the adapters `learner`, which changes nothing yet, and `fixed`."""
+    torch.manual_seed(1)
+    model = get_peft_model(
+        policy(300, dtype=torch.float32), LoraConfig(r=4), adapter_name="learner"
+    )
+    model.add_adapter("fixed", LoraConfig(r=4, init_lora_weights=False))
+    model.set_adapter(active)
+    return model
 
+
+@pytest.mark.parametrize("active", ["learner", "fixed"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_reference_adapter_is_the_reference(tmp_path: Path, active: str, *, shared: bool) -> None:
     names = {"model_adapter_name": "learner", "ref_adapter_name": "fixed"}
-    made = trainer_in(tmp_path, model=adapted(), **names)
+    values: Json = {"value_model": None} if shared else {}
+    made = trainer_in(tmp_path, model=two_adapters(active), **names, **values)
     made.train()
     assert made.state.log_history[0]["objective/kl_k3"] > 0.1
-    before, after = (
-        {n: w for n, w in model.named_parameters() if ".fixed." in n}
-        for model in (adapted(), made.trained.policy)
-    )
-    assert before
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    plain_kl = trainer_in(tmp_path, model=adapted(), model_adapter_name="learner")
-    plain_kl.train()
-    assert plain_kl.state.log_history[0]["objective/kl"] == 0
+    for name, moves in (("fixed", False), ("learner", True)):
+        before, after = (
+            torch.cat([w.flatten() for n, w in model.named_parameters() if f".{name}." in n])
+            for model in (two_adapters(active), made.trained.policy)
+        )
+        assert torch.equal(before, after) != moves
+
+
+def test_without_a_reference_adapter_the_base_is_the_reference(tmp_path: Path) -> None:
+    made = trainer_in(tmp_path, model=two_adapters("fixed"), model_adapter_name="learner")
+    made.train()
+    assert made.state.log_history[0]["objective/kl"] == 0
+
+
+def test_adapters_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    both = "its adapters are fixed, learner"
+    refused(tmp_path, both, model=two_adapters("learner"), ref_adapter_name="sft")
+    refused(tmp_path, both, model=two_adapters("learner"), model_adapter_name="sft")
+    refused(tmp_path, "it has no adapters", ref_adapter_name="sft")
+    asleep = two_adapters("learner").requires_grad_(False)
+    refused(tmp_path, "no weight of the policy is to be trained", model=asleep)
+    same = "which is the adapter that is trained"
+    refused(tmp_path, same, model=two_adapters("fixed"), ref_adapter_name="fixed")
+    given: Json = {"ref_model": policy(300), "ref_adapter_name": "fixed"}
+    refused(tmp_path, "both given", model=two_adapters("learner"), **given)
 
 
 def test_a_collator_and_a_text_data_set_give_the_same_prompts() -> None:
@@ -377,6 +436,20 @@ def test_where_pad_is_eos_nothing_changes(tmp_path: Path, plain: torch.Tensor) -
     assert torch.allclose(parameters(twin.trained), plain, atol=1e-6)
 
 
+def test_a_padding_token_that_no_model_knows_changes_nothing(
+    tmp_path: Path, plain: torch.Tensor
+) -> None:
+    """TRL's scripts add `[PAD]` and resize nothing."""
+    import copy
+
+    added = copy.deepcopy(tokenizer())
+    added.add_special_tokens({"pad_token": "[PAD]"})
+    assert added.pad_token_id == 300
+    made = trainer_in(tmp_path, processing_class=added)
+    made.train()
+    assert torch.allclose(parameters(made.trained), plain, atol=1e-6)
+
+
 def refused(tmp_path: Path, says: str, **changes: Any) -> None:
     with pytest.raises(ValueError, match=says):
         trainer_in(tmp_path, **changes)
@@ -395,6 +468,10 @@ def refused(tmp_path: Path, says: str, **changes: Any) -> None:
         ({"stop_token": "eos", "stop_token_id": 3}, "stop_token and stop_token_id are both"),
         ({"ds3_gather_for_generation": False}, "without DeepSpeed"),
         ({"load_best_model_at_end": True, "save_strategy": "best"}, "give `held_out` a monitor"),
+        ({"num_ppo_epochs": 2.5}, "num_ppo_epochs must be a whole number, got 2.5"),
+        ({"num_mini_batches": "two"}, "num_mini_batches must be a whole number, got 'two'"),
+        ({"max_steps": 3}, "max_steps is 3, and PPO counts episodes: give total_episodes"),
+        ({"kl_target": 1.0, "kl_horizon": 1}, "could turn the sign of kl_coef"),
         ({"kl_estimator": "k2"}, "kl_estimator must be k1 or k3, got 'k2'"),
         ({"missing_eos_penalty": -1.0}, "missing_eos_penalty is taken off the score"),
         ({"kl_coef": -0.1}, "kl_coef must not be negative, got -0.1"),

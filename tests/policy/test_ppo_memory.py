@@ -22,8 +22,10 @@ from rlhf.data.identity import Json
 from rlhf.models.batching import make_rows, response_logprobs
 from rlhf.models.loading import add_adapters, load_policy, load_scorer, save_whole
 from rlhf.models.lora import LoraSettings
+from rlhf.models.training import CHECKPOINTING
 from rlhf.policy import token_logprobs as tokens
 from rlhf.policy.adapters import one_base
+from rlhf.policy.held_out import Watch
 from rlhf.policy.memory import explain_out_of_memory, is_out_of_memory
 from rlhf.policy.ppo_config import PPOConfig
 from rlhf.policy.ppo_models import PolicyAndValue, SharedTrunk, state_values, trained_state
@@ -248,6 +250,40 @@ def test_every_layout_trains_and_saves_plain_models(
         assert "value_head.weight" in load_file(tmp_path / "value" / "value.safetensors")
 
 
+@pytest.mark.parametrize("memory", ["separate", "shared", "adapters"])
+def test_what_a_monitor_chose_is_saved_in_every_layout(
+    tmp_path: Path,
+    folders: tuple[Path, Path],
+    memory: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It chose the start: the policy that is kept is the one that PPO began with, its values have
+    learned nothing, and the last one stands apart.
+    """
+    monkeypatch.setattr(Watch, "best", property(lambda self: self.history[0]))
+    train_ppo(
+        *folders,
+        PROMPTS,
+        tmp_path / "model",
+        quiet_arguments(
+            tmp_path, total_episodes=16, per_device_train_batch_size=8, learning_rate=1e-2
+        ),
+        dtype="float32",
+        lora=LORA,
+        log=lambda _: None,
+        progress=lambda *_: None,
+        memory=memory,
+        held_out=PROMPTS[:2],
+        monitor=folders[1],
+    )
+    start = parameters(load_policy(folders[0]))
+    assert torch.equal(parameters(load_policy(tmp_path / "model")), start)
+    assert not torch.allclose(parameters(load_policy(tmp_path / "last")), start, atol=1e-4)
+    if memory == "separate":
+        first = parameters(load_scorer(folders[1], PAD))
+        assert torch.equal(parameters(load_scorer(tmp_path / "value", PAD)), first)
+
+
 def test_adapters_need_lora(tmp_path: Path, folders: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError, match=r"ppo.memory: adapters needs model.lora"):
         train_ppo(
@@ -279,6 +315,31 @@ def test_running_out_of_memory_names_three_settings_with_estimates(tmp_path: Pat
     assert f"{17 * 4 * 20_000 * 32 * 2 * 4 / 2**20:.0f} MiB of activations" in said
     # 8 rows of 53 tokens over 300 words: as they come, and three times in float32
     assert f"Logits take {8 * 53 * 300 * 16 / 2**20:.0f} MiB at once" in said
+
+
+@pytest.mark.parametrize(
+    ("memory", "named"),
+    [
+        ("separate", ["memory: adapters in place of a value model apart", "{} true", "length 53"]),
+        ("shared", ["{} true saves", "response_length 53 -> 26 saves"]),
+        ("adapters", ["{} true saves", "response_length 53 -> 26 saves"]),
+    ],
+)
+def test_what_cannot_be_lowered_is_not_advised(
+    tmp_path: Path, memory: str, named: list[str]
+) -> None:
+    """One row, and LoRA already."""
+    config = PPOConfig(**quiet_arguments(tmp_path, per_device_train_batch_size=1))
+    model = layout(memory)
+    if memory != "adapters":
+        model.policy = add_adapters(model.policy, LORA, "CAUSAL_LM")
+    said = str(explain_out_of_memory(config, model, 20_000))
+    for one in named:
+        assert one.format(f"{CHECKPOINTING}:") in said
+    assert "-> 1 " not in said
+    assert "trained weights" not in said
+    # 16 of 17 numbers of 8 bytes for each of 20,000 tokens, 32 wide, in 2 layers
+    assert f"{16 * 8 * 20_000 * 32 * 2 / 2**20:.0f} MiB of activations, for" in said
 
 
 def test_a_micro_batch_of_a_large_vocabulary_is_read_in_chunks() -> None:

@@ -2,6 +2,7 @@
 saw is said.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rlhf.data.jsonl import read_jsonl
 from rlhf.models.generation import Sampling
 from rlhf.models.loading import load_policy, load_scorer
 from rlhf.policy.held_out import HeldOut, Watch, evaluate
+from rlhf.policy.ppo import PPOConfig, PPOTrainer
 from rlhf.policy.ppo_models import SharedTrunk
 from rlhf.policy.ppo_training import HELD_OUT, train_ppo
 from rlhf.policy.rollout import PromptIds, Roller
@@ -153,3 +155,41 @@ def test_where_the_best_is_gone_the_last_is_kept(
     before = parameters(load_policy(folders["policy"]))
     assert not torch.equal(parameters(load_policy(tmp_path / "model")), before)
     assert not (tmp_path / "last").exists()
+
+
+class Breaks:
+    """Scores that are no numbers from the `first` time on that two responses are asked for."""
+
+    def __init__(self, first: int) -> None:
+        self.left = first
+
+    def score(self, prompts: Sequence[Any], responses: Sequence[Any]) -> list[float]:
+        self.left -= len(responses) == len(HELD[:2])
+        return [0.5 if self.left > 0 else math.nan] * len(responses)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "says"),
+    [
+        (
+            Breaks(2),
+            r"after 2 rollouts: monitor on held-out prompts is nan: .*; the weights before",
+        ),
+        (None, r"after 0 rollouts: reward on held-out prompts is nan: look at the reward model"),
+    ],
+)
+def test_an_evaluation_by_which_nothing_could_be_chosen_stops_the_training(
+    tmp_path: Path, monitor: Breaks | None, says: str
+) -> None:
+    """The highest of some numbers is NaN where the first of them is, whatever comes after it."""
+    settings: Json = {"total_episodes": 32, "response_length": 4, "num_sample_generations": 2}
+    trainer = PPOTrainer(
+        args=PPOConfig(**quiet_arguments(tmp_path, **settings)),
+        processing_class=tokenizer(),
+        model=policy(300, dtype=torch.float32),
+        reward_model=Breaks(1) if monitor is None else Breaks(99),
+        train_dataset=PROMPTS,
+        held_out=HeldOut(HELD[:2], monitor),
+    )
+    with pytest.raises(FloatingPointError, match=says):
+        trainer.train()

@@ -163,6 +163,20 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
         train(other)
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"num_mini_batches": 1}, "a training with 4 updates on each, and this one has 2"),
+        ({"gradient_accumulation_steps": 1}, "with 8 episodes a rollout, and this one has 4"),
+    ],
+)
+def test_a_checkpoint_of_other_sizes_is_refused(tmp_path: Path, changes: Json, says: str) -> None:
+    """Its step 4 would be another rollout, another mini-batch, other prompts."""
+    train(trainer_in(tmp_path, {"total_episodes": 8}))
+    with pytest.raises(ValueError, match=says):
+        train(trainer_in(tmp_path, {"total_episodes": 16, **changes}))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("step", random.Random(7).choices(range(1, STEPS + 1), k=20))
 def test_killed_at_any_instant(tmp_path: Path, whole: tuple[Json, list[Json]], step: int) -> None:

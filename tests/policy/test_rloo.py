@@ -70,6 +70,14 @@ def test_the_reward_is_the_scorers_of_these_ids_less_the_penalty() -> None:
     assert found == pytest.approx([plain[0], plain[1], plain[2] - 0.5], abs=1e-9)
 
 
+def test_a_reward_that_is_no_number_is_not_learned_from() -> None:
+    """TRL takes NaN for no reward: it warned, learned nothing and came to its end."""
+    scorer = Scorer(reward_model(), PAD)
+    scorer.model.score.weight.data.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match=r"is nan \(its tokens end in \[8, 1\]\): look at"):
+        reward_of(scorer, EOS, 0.5)(prompts=[[5, 6]], completion_ids=[[8, EOS]])
+
+
 def test_special_tokens_of_a_completion_reach_the_scorer(
     tmp_path: Path, base: Path, judge: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
