@@ -29,9 +29,9 @@ def models_of(
     """
     pad = tokenizer.pad_token_id if isinstance(tokenizer.pad_token_id, int) else 0
     if reward_model is None and reward_function is None and args.reward_model_path is not None:
-        reward_model = load_scorer(args.reward_model_path, pad)
+        reward_model = load_scorer(args.reward_model_path, pad, trained=True)
         if value_model is None:
-            value_model = load_scorer(args.reward_model_path, pad)
+            value_model = load_scorer(args.reward_model_path, pad, trained=True)
     if isinstance(model, ACTOR_CRITICS):
         check_logits(model.policy)
         named = args.model_adapter_name or args.ref_adapter_name

@@ -107,20 +107,20 @@ def _models(
     if memory == "adapters":
         if lora is None:
             raise ValueError("ppo.memory: adapters needs model.lora: set it, or memory: separate")
-        joint = one_base(actor, load_scorer(reward_model, pad, dtype), lora)
+        joint = one_base(actor, load_scorer(reward_model, pad, dtype, trained=True), lora)
         return joint, joint
     rewards = _scorer(reward_model, pad, dtype)
     adapted = actor if lora is None else add_adapters(actor, lora, "CAUSAL_LM")
     if memory == "shared":
         return SharedTrunk(adapted), rewards
-    value = value_model_of(load_scorer(reward_model, pad, held))
+    value = value_model_of(load_scorer(reward_model, pad, held, trained=True))
     if lora is not None:
         value = add_adapters(value, lora, "SEQ_CLS")
     return PolicyAndValue(adapted, value), rewards
 
 
 def _scorer(folder: str | Path, pad: int, dtype: str) -> Scorer:
-    return Scorer(load_scorer(folder, pad, dtype).to(device()), pad)  # type: ignore[arg-type]
+    return Scorer(load_scorer(folder, pad, dtype, trained=True).to(device()), pad)  # type: ignore[arg-type]
 
 
 def _save(trainer: PPOTrainer, output: Path, dtype: str, *, best: bool) -> None:

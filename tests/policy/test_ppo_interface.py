@@ -326,6 +326,12 @@ def test_models_come_from_the_paths_in_the_config(
     assert torch.equal(found, plain)
 
 
+def test_a_policy_is_no_reward_model(tmp_path: Path, folders: tuple[str, str]) -> None:
+    """Its head would be a random one."""
+    given = {"reward_model": None, "value_model": None, "reward_model_path": folders[0]}
+    refused(tmp_path, "is no reward model: it has no score head", **given)
+
+
 def test_without_a_value_model_a_head_on_the_policy_learns_the_values(tmp_path: Path) -> None:
     made = trainer_in(tmp_path, value_model=None)
     made.train()
