@@ -98,7 +98,7 @@ def _cast(model: PreTrainedModel, dtype: torch.dtype) -> None:
     model.eval()
 
 
-def save(model: LlamaForCausalLM | LlamaForSequenceClassification, folder: Path) -> Path:
+def save(model: PreTrainedModel, folder: Path) -> Path:
     """A model folder as the stages write it, the tokenizer beside the weights."""
     model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)

@@ -29,6 +29,7 @@ from rlhf.models.loading import (
 )
 from rlhf.models.lora import LoraSettings
 from rlhf.models.packing import TOLERANCE, in_batches, per_response
+from rlhf.models.places import check_places
 from rlhf.models.training import fit
 from rlhf.reward.objective import Objective
 from rlhf.reward.rankings import RankedBatch, RankedPrompt
@@ -131,7 +132,8 @@ def train_dpo(
 
     Returns what `fit` returns, and `nu` for a loss that knows ties: where the objective gives none
     it is the one at which the reference, to which all responses are worth the same, ties as often
-    as people did. Raises ValueError where there is nothing to train on.
+    as people did. Raises ValueError where there is nothing to train on, and for what is longer than
+    the model can read.
     """
     data = RankedDataset(train)
     args = TrainingArguments(**{"remove_unused_columns": False, **trainer_args})
@@ -140,6 +142,7 @@ def train_dpo(
     if objective.ties and objective.nu is None:
         objective = replace(objective, nu=math.exp(float(first_log_nu(train).detach())))
     model = load_policy(policy, trained_dtype(dtype, lora)).to(args.device)  # type: ignore[arg-type]
+    check_places(model, max(one.longest_tokens for one in train))
     reference = kept_reference(model, train, pad, args)
     lengths = [len(response) for one in train for response in one.responses]
     set_seed(args.seed)  # adapters are drawn

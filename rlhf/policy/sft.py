@@ -26,6 +26,7 @@ from rlhf.models.loading import (
     trained_dtype,
 )
 from rlhf.models.lora import LoraSettings
+from rlhf.models.places import check_places
 from rlhf.models.training import fit, silence
 
 
@@ -92,9 +93,10 @@ def fine_tune(
     """Fine-tunes `base` on rows from `answer_row`; saves a plain model in `output`.
 
     Returns `train_loss` and, where rows are held out, `validation_loss`, in nats per response
-    token.
+    token. Raises ValueError for a row that is longer than the model can read.
     """
     model = load_policy(base, trained_dtype(dtype, lora))
+    check_places(model, max(len(row["input_ids"]) for row in (*train, *held_out)))
     args = SFTConfig(**{"max_length": None, "completion_only_loss": True, **trainer_args})
     set_seed(args.seed)  # adapters are drawn
     trainer = SFTTrainer(

@@ -16,6 +16,7 @@ from tiny_models import (
     save,
     tokenizer,
 )
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from rlhf.data.identity import Json
 from rlhf.data.records import Prompt
@@ -153,3 +154,10 @@ def test_lora_is_merged_into_a_plain_model(tmp_path: Path, base: Path) -> None:
 def test_no_demonstration_is_refused(tmp_path: Path, base: Path) -> None:
     with pytest.raises(ValueError, match="no prompt of the train split has a demonstration"):
         train(tmp_path, base, prompts=TRAIN[3:])
+
+
+def test_what_is_longer_than_the_table_of_positions_is_refused(tmp_path: Path) -> None:
+    config = GPT2Config(vocab_size=300, n_embd=32, n_layer=1, n_head=2, n_positions=16)
+    short = save(GPT2LMHeadModel(config), tmp_path / "base")
+    with pytest.raises(ValueError, match=r"has \d+ tokens, and this model has places for 16"):
+        train(tmp_path, short)
