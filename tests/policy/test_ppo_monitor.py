@@ -40,7 +40,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     opposite = load_scorer(made["reward"], PAD)
     with torch.no_grad():
         opposite.score.weight.neg_()  # type: ignore[operator, union-attr]
-    made["opposite"] = save(opposite, root / "opposite")  # type: ignore[arg-type]
+    made["opposite"] = save(opposite, root / "opposite")
     return made
 
 
