@@ -56,8 +56,8 @@ class PPOConfig(TrainingArguments):
 
     A rollout holds `per_device_train_batch_size * gradient_accumulation_steps` episodes for each
     process; it is consumed in `num_mini_batches` optimizer steps per epoch, each in forward passes
-    of `per_device_train_batch_size`. Without either setting these are four steps in one pass, a
-    quarter of the work of four passes of one step, which learn little more (`docs/benchmarks.md`);
+    of `per_device_train_batch_size`. Without either setting these are four steps in one pass:
+    most of what four passes of one step learn, for a quarter of their work (`docs/benchmarks.md`);
     where `num_ppo_epochs` is given, a pass is one step, as it was in TRL. `total_episodes` sets the
     length of the training, by default `num_train_epochs` times the prompts; `save_steps`,
     `logging_steps` and `warmup_steps` count rollouts.
