@@ -223,6 +223,11 @@ class Roller:
         finished = torch.tensor([c.finished for c in completions], device=device).float()
         with self.clock("reward"), torch.inference_mode():
             rewards = torch.tensor(self.rewards.score(asked, answers), device=device)
+        if rewards.shape != finished.shape:
+            raise ValueError(
+                f"the reward model gave scores of shape {tuple(rewards.shape)} for {len(answers)} "
+                "responses: it must give one number for each"
+            )
         return Measured(
             rows,
             read.logprobs,

@@ -533,6 +533,16 @@ def test_the_reward_model_may_be_anything_that_scores_ids(tmp_path: Path) -> Non
     assert isinstance(trainer_in(tmp_path, reward_model=judge).roller.rewards, Scorer)
 
 
+def test_a_score_for_each_response_is_asked_for(tmp_path: Path) -> None:
+    class Forgets:
+        def score(self, prompts: Any, responses: Any) -> list[float]:
+            return [0.0] * (len(responses) - 1)
+
+    made = trainer_in(tmp_path, reward_model=Forgets(), value_model=None)
+    with pytest.raises(ValueError, match=r"gave scores of shape \(7,\) for 8 responses"):
+        made.train()
+
+
 def test_a_script_may_end_with_a_push(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As TRL's do: `trainer.push_to_hub(dataset_name=...)`."""
     made = trainer_in(tmp_path)
