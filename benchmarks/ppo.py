@@ -7,7 +7,8 @@ and the first one warms up. TRL stands in an environment of its own, by default 
 
 same_work: every response is cut at its full length, a value model of its own, neither recomputes
 activations. default: the same, each with its defaults: a value head on the policy here, a value
-model and recomputed activations there; default_both_plain: TRL without recomputing. mixed_length:
+model and recomputed activations there; default_both_plain: TRL without recomputing; as_they_come:
+with the passes over a rollout that each makes by default, one here and four there. mixed_length:
 responses end after any token, a value model of its own, neither recomputes. 150k: the memory that
 training adds with a vocabulary of 151,936. time_to_reward: seconds until the score has risen by
 four fifths of what both reach, in responses of mixed length, each with a value model that starts as
@@ -78,6 +79,7 @@ SPEED = (
     Case("same_work"),
     Case("default", shared=True, recompute=True),
     Case("default_both_plain", shared=True),
+    Case("as_they_come", shared=True, recompute=True, epochs=None),
     Case("mixed_length", ends=1 / 24, response_tokens=128),
 )
 LARGE = Case("150k", vocab_size=151_936, hidden_size=64, num_layers=2, rollouts=1, epochs=1)
