@@ -116,7 +116,7 @@ def tensor_in_batches(
     """
     widest = max(map(len, prompts)) + max(map(len, responses))
     shared = pays(prompts, responses) and shares_prefix(model, widest)
-    packs = packs_of(prompts, responses, pad_token_id, shared=shared, budget_tokens=budget_tokens)
+    packs = pack(prompts, responses, pad_token_id, shared=shared, budget_tokens=budget_tokens)
     found: torch.Tensor | None = None
     for one in packs:
         values = per_response(compute, model, [one.to(model.device)])
@@ -146,23 +146,11 @@ def pack(
     *,
     shared: bool,
     budget_tokens: int | None = None,
-) -> list[Pack]:
-    """(prompt, response) pairs as packs whose parts hold at most `budget_tokens`, padding counted,
-    or one row. With `shared`, prompts that are equal are one.
-    """
-    made = packs_of(prompts, responses, pad_token_id, shared=shared, budget_tokens=budget_tokens)
-    return list(made)
-
-
-def packs_of(
-    prompts: Sequence[Ids],
-    responses: Sequence[Ids],
-    pad_token_id: int,
-    *,
-    shared: bool,
-    budget_tokens: int | None = None,
 ) -> Iterator[Pack]:
-    """The packs of `pack`, each made when it is asked for: their tensors take 32 bytes a token."""
+    """(prompt, response) pairs as packs whose parts hold at most `budget_tokens`, padding counted,
+    or one row. With `shared`, prompts that are equal are one. Each is made when it is asked for:
+    its tensors take 32 bytes a token.
+    """
     budget_tokens = budget_tokens or token_budget()
     if not shared:
         lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]

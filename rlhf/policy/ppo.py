@@ -102,7 +102,6 @@ class PPOTrainer(KeptTrainer):
         known = models.policy.config.get_text_config().vocab_size
         check_prompts(self.prompts, args.response_length, context_of(models.policy, args), known)
         self.rollouts = args.rollouts(len(self.prompts))
-        self.updates_per_rollout = args.updates_per_rollout
         super().__init__(
             model=models,
             args=self._inner(args),
@@ -132,7 +131,7 @@ class PPOTrainer(KeptTrainer):
         self.roller = self._roller(processing_class, rewards)
         self.controller = KLController(args.kl_coef, args.kl_target, args.kl_horizon)
         self.watch = Watch()
-        self.savings = Savings(args.save_minutes, self.updates_per_rollout, self.processes)
+        self.savings = Savings(args.save_minutes, args.updates_per_rollout, self.processes)
         self.add_callback(self.savings)
         self.averages = Averages()
         self._rollout: Rollout | None = None
@@ -153,7 +152,7 @@ class PPOTrainer(KeptTrainer):
             **dict.fromkeys(COMPUTED),
         }
         inner = replace(args, **changes)
-        inner.max_steps = self.rollouts * self.updates_per_rollout  # nobody else may set it
+        inner.max_steps = self.rollouts * args.updates_per_rollout  # nobody else may set it
         return inner
 
     def _roller(self, tokenizer: PreTrainedTokenizerBase, rewards: Rewards) -> Roller:
@@ -210,7 +209,7 @@ class PPOTrainer(KeptTrainer):
         batches = RolloutBatches(
             len(self.prompts),
             self.config.rollout_size,
-            self.updates_per_rollout,
+            self.config.updates_per_rollout,
             self.rollouts,
             self.config.seed,
         )
@@ -255,7 +254,7 @@ class PPOTrainer(KeptTrainer):
         """
         model.train()
         self.pace.begin(self._episode())
-        number, update = divmod(self.state.global_step, self.updates_per_rollout)
+        number, update = divmod(self.state.global_step, self.config.updates_per_rollout)
         inner = self.accelerator.unwrap_model(model)
         if update == 0 or self._rollout is None:
             self._between = self._steered() if update == 0 else None
@@ -388,7 +387,7 @@ class PPOTrainer(KeptTrainer):
 
     def _episode(self) -> int:
         """Episodes of the rollouts that are used up."""
-        used = self.state.global_step // self.updates_per_rollout
+        used = self.state.global_step // self.config.updates_per_rollout
         return int(used * self.config.rollout_size)
 
     def log(self, logs: dict[str, float], *arguments: Any, **named: Any) -> None:

@@ -59,7 +59,7 @@ def both_ways(
     for make, compute in ((reward_model, score_rows), (policy, sequence_logprobs)):
         for shared in (False, True):
             model = make(dtype=dtype)
-            packs = pack(prompts, responses, PAD, shared=shared, budget_tokens=budget)
+            packs = list(pack(prompts, responses, PAD, shared=shared, budget_tokens=budget))
             numbers = per_response(compute, model, packs)
             (weight * numbers).sum().backward()
             found.append((numbers.detach(), gradients(model)))
@@ -110,7 +110,9 @@ def test_a_response_sees_its_prompt_and_not_its_neighbours() -> None:
     model = reward_model()
 
     def scores(prompts: list[list[int]], responses: list[list[int]]) -> torch.Tensor:
-        return per_response(score_rows, model, pack(prompts, responses, PAD, shared=True)).detach()
+        return per_response(
+            score_rows, model, list(pack(prompts, responses, PAD, shared=True))
+        ).detach()
 
     before = scores(PROMPTS, RESPONSES)
     other = [*RESPONSES[:-2], [12, 13, 14, 15, 16, 17], RESPONSES[-1]]
@@ -123,7 +125,7 @@ def test_a_response_sees_its_prompt_and_not_its_neighbours() -> None:
 
 def test_probabilities_of_all_responses_sum_to_one() -> None:
     answers = list(every_response(5, 3))
-    packs = pack([[2, 3]] * len(answers), answers, PAD, shared=True)
+    packs = list(pack([[2, 3]] * len(answers), answers, PAD, shared=True))
     total = per_response(sequence_logprobs, policy(vocab_size=5), packs).exp().sum()
     assert float(total.detach()) == pytest.approx(1, abs=1e-8)
 
@@ -209,7 +211,7 @@ def test_which_models_share(kind: str, changes: dict[str, object], shares: bool)
     model = named(kind, **changes)
     assert shares_prefix(model, 40) is shares  # type: ignore[arg-type]
     if shares:
-        packs = [pack(PROMPTS, RESPONSES, PAD, shared=shared) for shared in (False, True)]
+        packs = [list(pack(PROMPTS, RESPONSES, PAD, shared=shared)) for shared in (False, True)]
         with torch.no_grad():
             own, shared = (per_response(score_rows, model, one) for one in packs)  # type: ignore[arg-type]
         assert torch.allclose(own, shared, atol=1e-5)

@@ -107,7 +107,7 @@ def test_parts_change_neither_numbers_nor_gradient(budget: int) -> None:
     one, many = policy(), policy()
     whole = sequence_logprobs(one, make_rows(prompts, responses, PAD))
     (weight * whole).sum().backward()
-    packs = pack(prompts, responses, PAD, shared=False, budget_tokens=budget)
+    packs = list(pack(prompts, responses, PAD, shared=False, budget_tokens=budget))
     parts = per_response(sequence_logprobs, many, packs)
     (weight * parts).sum().backward()
     assert torch.allclose(parts, whole, atol=1e-12)
