@@ -9,12 +9,14 @@ same_work: every response is cut at its full length, a value model of its own, n
 activations. default: the same, each with its defaults: a value head on the policy here, a value
 model and recomputed activations there; default_both_plain: TRL without recomputing; as_they_come:
 with the passes over a rollout that each makes by default, one here and four there. mixed_length:
-responses end after any token, a value model of its own, neither recomputes. 150k: the memory that
-training adds with a vocabulary of 151,936. time_to_reward: seconds until the score has risen by
-four fifths of what both reach, in responses of mixed length, each with a value model that starts as
-the reward model (what `rlhf run` does) and its defaults otherwise: four optimizer steps a rollout,
-in one pass here, in four passes there. TRL's mini-batches are no steps, so beside it stands TRL in
-rollouts of a quarter, one pass each. The reward counts words, so that it can be learned.
+responses end after any token, a value model of its own, neither recomputes. *_compiled: both are
+asked for `torch_compile`, which TRL's trainer does not heed; the first rollout compiles. 150k: the
+memory that training adds with a vocabulary of 151,936. time_to_reward: seconds until the score has
+risen by four fifths of what both reach, in responses of mixed length, each with a value model that
+starts as the reward model (what `rlhf run` does) and its defaults otherwise: four optimizer steps a
+rollout, in one pass here, in four passes there. TRL's mini-batches are no steps, so beside it
+stands TRL in rollouts of a quarter, one pass each. The reward counts words, so that it can be
+learned.
 """
 
 import argparse
@@ -55,6 +57,7 @@ class Case:
     shared: bool = False
     recompute: bool = False  # TRL alone, whose default it is
     counts: bool = False  # a reward that can be learned
+    compiled: bool = False
     rollout: int = ROLLOUT  # episodes
     rollouts: int = 3
     epochs: int | None = 4  # None: as each has it
@@ -72,15 +75,22 @@ class Case:
             "learning_rate": self.learning_rate,
             "local_rollout_forward_batch_size": self.rollout,
             "seed": self.seed,
+            "torch_compile": self.compiled,
         }
 
 
+SAME = Case("same_work")
+DEFAULT = Case("default", shared=True, recompute=True)
+MIXED = Case("mixed_length", ends=1 / 24, response_tokens=128)
 SPEED = (
-    Case("same_work"),
-    Case("default", shared=True, recompute=True),
-    Case("default_both_plain", shared=True),
-    Case("as_they_come", shared=True, recompute=True, epochs=None),
-    Case("mixed_length", ends=1 / 24, response_tokens=128),
+    SAME,
+    replace(SAME, name="same_work_compiled", compiled=True),
+    DEFAULT,
+    replace(DEFAULT, name="default_compiled", compiled=True),
+    replace(DEFAULT, name="default_both_plain", recompute=False),
+    replace(DEFAULT, name="as_they_come", epochs=None),
+    MIXED,
+    replace(MIXED, name="mixed_length_compiled", compiled=True),
 )
 LARGE = Case("150k", vocab_size=151_936, hidden_size=64, num_layers=2, rollouts=1, epochs=1)
 REWARD = Case(
@@ -150,7 +160,7 @@ def speed(bench: Bench, case: Case, rounds: int) -> Json:
     """Samples a second of each, and the ratio of the medians."""
     found = by_turns(rounds, lambda who, _: median(bench.run(who, case)[f"{bench.clock}seconds"]))
     print(
-        f"{case.name:16}{ROLLOUT / found.ours:8.1f}{ROLLOUT / found.trl:8.1f}   samples/s"
+        f"{case.name:22}{ROLLOUT / found.ours:8.1f}{ROLLOUT / found.trl:8.1f}   samples/s"
         f"{found.speedup:9.2f}   {found.low:.2f} to {found.high:.2f}",
         flush=True,
     )
@@ -165,7 +175,7 @@ def memory(bench: Bench) -> Json:
     whole = {who: one["peak_mb"] for who, one in found.items()}
     ratio = added["ours"] / added["trl"]
     print(
-        f"{'150k':16}{added['ours']:8.0f}{added['trl']:8.0f}   MB added{ratio:10.2f}   "
+        f"{'150k':22}{added['ours']:8.0f}{added['trl']:8.0f}   MB added{ratio:10.2f}   "
         f"whole process {whole['ours'] / whole['trl']:.2f}",
         flush=True,
     )
@@ -189,7 +199,7 @@ def time_to_reward(bench: Bench, seeds: Sequence[int]) -> Json:
         ratios[""].append(_ratio(took[0], took[1]))
         ratios["_small_rollouts"].append(_ratio(took[0], took[2]))
         print(
-            f"{'time_to_reward':16}{_seconds(took[0])}{_seconds(took[1])}   seconds"
+            f"{'time_to_reward':22}{_seconds(took[0])}{_seconds(took[1])}   seconds"
             f"{_ratio(took[0], took[1]) or math.nan:11.2f}   seed {seed}, score {start:.2f} to "
             f"{goal:.2f}; TRL in small rollouts {_seconds(took[2])}",
             flush=True,
@@ -245,7 +255,7 @@ def main() -> None:
     if not asked.peer.exists():
         raise SystemExit(f"no TRL at {asked.peer}: see the docstring of benchmarks/ppo.py")
     found: dict[str, Any] = {"threads": asked.threads, "clock": "cpu" if asked.cpu else "wall"}
-    print(f"{'':16}{'ours':>8}{'TRL':>8}{'':12}{'ratio':>9}   lowest to highest", flush=True)
+    print(f"{'':22}{'ours':>8}{'TRL':>8}{'':12}{'ratio':>9}   lowest to highest", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(asked.peer.absolute(), asked.threads, Path(scratch), cpu=asked.cpu)
         for case in SPEED:

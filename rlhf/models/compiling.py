@@ -1,7 +1,8 @@
 """`torch_compile` of the trainer's arguments, a decoder layer at a time.
 
 The trainers here call the parts of a model, not its `forward`, so compiling the whole, as the
-Trainer would do, has no effect. Layers share one compiled graph, which is ready in seconds. What
+Trainer would do, has no effect. Layers share one compiled graph, which is ready in seconds and
+serves every length: one made for the first shape alone would be made again for the second. What
 reads keys and values that were kept before (sampling, prompts read once) runs as it is written: it
 would be compiled anew for each layer.
 """
@@ -30,7 +31,9 @@ def compile_layers(model: Any, args: TrainingArguments) -> int:
     if not layers:
         raise ValueError(f"torch_compile: {type(model).__name__} has no layers that we can compile")
     for layer in layers:
-        layer.compile(backend=args.torch_compile_backend, mode=args.torch_compile_mode)
+        layer.compile(
+            backend=args.torch_compile_backend, mode=args.torch_compile_mode, dynamic=True
+        )
     args.torch_compile = False
     args.torch_compile_backend = args.torch_compile_mode = None
     return len(layers)

@@ -45,6 +45,15 @@ def test_layers_are_compiled_and_give_the_same_numbers(tmp_path: Path) -> None:
         assert torch.allclose(one.grad, other.grad, atol=1e-12)
 
 
+def test_one_graph_serves_rows_of_every_shape(tmp_path: Path) -> None:
+    torch._dynamo.reset()
+    model, seen = policy(), []  # type: ignore[var-annotated]
+    compiled(tmp_path, model, seen)
+    for count, length in ((2, 3), (3, 5), (4, 9), (2, 7)):
+        response_logprobs(model, make_rows([[5] * length] * count, [[4, 6]] * count, PAD))
+    assert len(seen) == 1
+
+
 def test_sampling_and_scoring_of_kept_prompts_compile_nothing(tmp_path: Path) -> None:
     torch._dynamo.reset()
     model, seen = policy(dtype=torch.float32), []  # type: ignore[var-annotated]
