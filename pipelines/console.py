@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -109,7 +110,7 @@ def headline(stage: str, result: Json) -> str:
             return f"{result['rankings']:,} rankings by {result['labelers']} labelers{said}"
         case "preferences":
             return f"{result['train']['pairs']:,} pairs to train on"
-        case "reward":
+        case "reward" | "monitor":
             held_out = result.get("test") or result.get("validation")
             if held_out is None:
                 return "no held-out rankings"
@@ -120,7 +121,7 @@ def headline(stage: str, result: Json) -> str:
         case "dpo" if "rewards/accuracies" in result:
             return f"implicit accuracy {result['rewards/accuracies']:.0%}"
         case "ppo" if "objective/scores" in result:
-            return f"reward {result['objective/scores']:.2f}, KL {result['objective/kl']:.1f} nats"
+            return f"reward {result['objective/scores']:.2f}, KL {result['objective/kl']:z.1f} nats"
         case "rloo" if "reward" in result:
             return f"reward {result['reward']:.2f}"
         case "rejection":
@@ -139,7 +140,7 @@ def headline(stage: str, result: Json) -> str:
 def policies_table(summary: Json) -> Table:
     """The policies beside one another."""
     table = Table(
-        title=f"Against SFT on held-out prompts, judged by: {summary['judge']}",
+        title=escape(f"Against SFT on held-out prompts, judged by: {summary['judge']}"),
         title_justify="left",
     )
     table.add_column("policy")

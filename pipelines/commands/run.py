@@ -73,7 +73,8 @@ def _show_why_not(console: Console, config: RunConfig) -> None:
     """A run that stops before any policy has its certificate to show, and no report stage yet."""
     from rlhf.reporting.report import write_report
 
-    console.print(f"The evidence: {write_report(config.folder, config.folder / 'report.html')}")
+    written = write_report(config.folder, config.folder / "report.html")
+    console.print(f"The evidence: {written}", markup=False)
 
 
 def _show_plan(console: Console, config: RunConfig, steps: list[Step]) -> None:
@@ -125,13 +126,13 @@ def _show_end(
             f"Verdict: [bold]{summary['verdict']}[/bold] ({best} beats SFT in {rate:.0%} of {who}"
             f"comparisons, {low:.0%} to {high:.0%})"
         )
-        console.print(f"Why:              rlhf verdict {config.folder}")
+        console.print(f"Why:              rlhf verdict {config.folder}", markup=False)
     if reported:
-        console.print(f"The evidence:     {config.folder / 'report.html'}")
+        console.print(f"The evidence:     {config.folder / 'report.html'}", markup=False)
     if (config.folder / "round-1" / "sample" / "current").exists():
-        console.print(f"Rank by hand:     rlhf label {words}")
+        console.print(f"Rank by hand:     rlhf label {words}", markup=False)
     if "policies" in summary:
-        console.print(f"Talk to it:       rlhf chat {config.folder} --compare sft")
+        console.print(f"Talk to it:       rlhf chat {config.folder} --compare sft", markup=False)
 
 
 def _win_rate(summary: Json) -> tuple[float, float, float]:

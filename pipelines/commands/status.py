@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from pipelines.console import headline, make_console
@@ -31,14 +32,14 @@ def status_command(folder: Path) -> None:
     summary = read_json(found / "summary.json") if (found / "summary.json").exists() else {}
     for round_folder in sorted(found.glob("round-*")):
         left_out = summary.get("left_out", {}) if summary.get("round") == round_folder.name else {}
-        table = Table(title=f"{found}, {round_folder.name}", title_justify="left")
+        table = Table(title=escape(f"{found}, {round_folder.name}"), title_justify="left")
         for column in ("stage", "state", "finished", "seconds", "MB", "says"):
             table.add_column(column, justify="right" if column in {"seconds", "MB"} else "left")
         for stage in STAGES:
             state = _state(StageFolder(round_folder / stage.name), stage.name)
             if stage.name in left_out:
                 state = ("left out", "", "", "", left_out[stage.name])
-            table.add_row(stage.name, *state)
+            table.add_row(stage.name, *map(escape, state))
         console.print(table)
 
 
