@@ -13,6 +13,10 @@ import torch
 from transformers import TrainingArguments
 
 ATTENTIONS = ("self_attn", "attn", "attention")
+# A layer is compiled anew for each way it is called: with a gradient or without, for one row or
+# several, with padding or none, first of its model or not, with each adapter and with none. dynamo
+# stops at 8 and runs what comes then as it is written.
+WAYS = 64
 
 
 def compile_layers(model: Any, args: TrainingArguments) -> int:
@@ -30,6 +34,8 @@ def compile_layers(model: Any, args: TrainingArguments) -> int:
     ]
     if not layers:
         raise ValueError(f"torch_compile: {type(model).__name__} has no layers that we can compile")
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, WAYS)
     for layer in layers:
         layer.compile(
             backend=args.torch_compile_backend, mode=args.torch_compile_mode, dynamic=True

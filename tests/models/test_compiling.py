@@ -54,6 +54,19 @@ def test_one_graph_serves_rows_of_every_shape(tmp_path: Path) -> None:
     assert len(seen) == 1
 
 
+def test_every_way_in_which_layers_are_called_is_compiled(tmp_path: Path) -> None:
+    torch._dynamo.reset()
+    model, seen = policy(), []  # type: ignore[var-annotated]
+    compiled(tmp_path, model, seen)
+    even, uneven = [[5, 6], [7, 8], [9, 9]], [[5, 6], [7], [9, 9, 9]]
+    for prompts in (even, uneven, even[:1], [[], *uneven]):
+        answers = [[4, 6]] * len(prompts)
+        for way in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+            with way():
+                response_logprobs(model, make_rows(prompts, answers, PAD))
+    assert len(seen) > 8  # three shapes of call, three ways: where dynamo by itself stops
+
+
 def test_sampling_and_scoring_of_kept_prompts_compile_nothing(tmp_path: Path) -> None:
     torch._dynamo.reset()
     model, seen = policy(dtype=torch.float32), []  # type: ignore[var-annotated]
