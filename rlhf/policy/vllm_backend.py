@@ -5,6 +5,7 @@ are pushed, which weights those are, and that the log-probs are held against the
 draws its own random numbers: a run with it is not repeated to the bit.
 """
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
+from trl.generation import vllm_generation
 from trl.generation.vllm_generation import VLLMGeneration, is_vllm_available
 
 from rlhf.models.generation import Completion
@@ -19,9 +21,39 @@ from rlhf.policy.ppo_config import PPOConfig
 
 
 class Engine(VLLMGeneration):
-    """TRL's engine, given adapters merged on copies: merging them in place and taking them out
-    again, as TRL does, would round the weights of a bfloat16 base a little at every push.
+    """TRL's engine, computing in `dtype`: by itself vLLM reads float32 weights in half precision.
+
+    It is given adapters merged on copies: merging them in place and taking them out again, as TRL
+    does, would round the weights of a bfloat16 base a little at every push.
     """
+
+    def __init__(self, *arguments: Any, dtype: str, **named: Any) -> None:
+        self.dtype = dtype
+        super().__init__(*arguments, **named)
+
+    def _init_vllm(self) -> None:
+        if self.mode == "colocate" and not self.model.name_or_path:
+            raise ValueError(
+                "use_vllm starts its engine from a folder or a name on the hub, and this policy "
+                "has neither: load it with from_pretrained"
+            )
+        plain = vllm_generation.LLM
+        vllm_generation.LLM = functools.partial(plain, dtype=self.dtype)
+        try:
+            super()._init_vllm()  # type: ignore[no-untyped-call]
+        finally:
+            vllm_generation.LLM = plain
+
+    def sync_weights(self) -> None:
+        """Gives vLLM the policy's weights. On a CPU it keeps them packed for its kernels, which
+        only its own reloading makes anew; TRL copies into the weights as they were before.
+        """
+        if self.mode != "colocate" or self.accelerator.device.type != "cpu":
+            super().sync_weights()  # type: ignore[no-untyped-call]
+            return
+        runner = self.llm.llm_engine.model_executor.driver_worker.model_runner
+        runner.reload_weights(weights_iterator=self._iter_named_params())
+        self.llm.reset_prefix_cache()
 
     def _iter_named_params(self) -> Iterator[tuple[str, torch.Tensor]]:
         if not hasattr(self.model, "peft_config") or self._dist.is_fsdp:
@@ -74,6 +106,13 @@ def check_adapters(model: Any) -> None:
         )
 
 
+def precision(args: PPOConfig, policy: Any) -> str:
+    """The type in which the trainer reads the policy, as vLLM spells it."""
+    held = str(policy.dtype).removeprefix("torch.")
+    known = {"float32": "float32", "float16": "float16", "bfloat16": "bfloat16"}
+    return "bfloat16" if args.bf16 else "float16" if args.fp16 else known.get(held, "auto")
+
+
 class VLLMBackend:
     """Samples with vLLM (`PPOConfig.use_vllm`). Raises ValueError where vLLM is not installed, or
     could not be given the policy's adapters.
@@ -98,6 +137,7 @@ class VLLMBackend:
             policy,
             accelerator,
             tokenizer,
+            dtype=precision(args, policy),
             mode=args.vllm_mode,
             server_base_url=args.vllm_server_base_url,
             gpu_memory_utilization=args.vllm_gpu_memory_utilization,
@@ -119,7 +159,7 @@ class VLLMBackend:
     ) -> list[Completion]:
         """One response to each prompt, with the log-probs that vLLM sampled it at."""
         if self._behind:
-            self.engine.sync_weights()  # type: ignore[no-untyped-call]
+            self.engine.sync_weights()
             self._behind = False
         asked = [list(prompt) for prompt in prompts]
         _, drawn, logprobs, _ = self.engine.generate(asked, None, num_generations=1)

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator  # type: ignore[import-untyped]
 from peft import IA3Config, LoraConfig, get_peft_model
 from ppo_run import trainer_in
-from tiny_models import PAD, policy, quiet_arguments, reward_model, tokenizer
+from tiny_models import PAD, policy, quiet_arguments, reward_model, save, tokenizer
+from transformers import AutoModelForCausalLM
 from trl.generation import vllm_generation
 
 from rlhf.data.identity import Json
@@ -35,11 +37,16 @@ class StandIn:
 
     def __init__(self, model: Any) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False)
-        runner = SimpleNamespace(model=self)
+        runner = SimpleNamespace(model=self, reload_weights=self.reload_weights)
         worker = SimpleNamespace(driver_worker=SimpleNamespace(model_runner=runner))
         self.llm_engine = SimpleNamespace(model_executor=worker)
         self.pushes, self.asked = 0, list[Any]()
         self.broken = False
+        self.reloads = 0
+
+    def reload_weights(self, weights_iterator: Iterable[tuple[str, torch.Tensor]]) -> None:
+        self.reloads += 1
+        self.load_weights(weights_iterator)
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         own = dict(self.model.named_parameters())
@@ -82,7 +89,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[StandIn]:
         made.append(self.llm)
 
     monkeypatch.setattr(vllm_backend, "is_vllm_available", lambda: True)
-    monkeypatch.setattr(vllm_generation.VLLMGeneration, "_init_vllm", start)
+    monkeypatch.setattr(vllm_backend.Engine, "_init_vllm", start)
     monkeypatch.setattr(vllm_generation, "SamplingParams", SimpleNamespace, raising=False)
     return made
 
@@ -104,6 +111,22 @@ def test_the_engine_follows_the_policy(tmp_path: Path, engines: list[StandIn]) -
     assert any((now[name] - one).abs().max() > 0.1 for name, one in before.items())
     asked = engines[0].asked[0]
     assert (asked.stop_token_ids, asked.ignore_eos, asked.max_tokens) == ([1], True, 5)
+
+
+def test_weights_are_copied_in_place_on_a_gpu_and_reloaded_on_a_cpu(
+    tmp_path: Path, engines: list[StandIn]
+) -> None:
+    """On a CPU vLLM keeps them packed, and a copy into what they were would fail."""
+    engine: Any = trainer_in(tmp_path, VLLM).roller.backend.engine  # type: ignore[union-attr]
+    for device, reloads in (("cuda", 0), ("cpu", 1)):
+        for one in engine.model.parameters():
+            one.data.add_(1.0)
+        engine.accelerator = SimpleNamespace(device=torch.device(device))
+        engine.sync_weights()
+        own = dict(engines[0].model.named_parameters())
+        assert all(torch.equal(own[name], one) for name, one in engine.model.named_parameters())
+        assert engines[0].reloads == reloads
+    assert engines[0].pushes == 2
 
 
 def test_an_engine_left_behind_stops_the_training(
@@ -191,6 +214,44 @@ def test_what_is_pushed_is_not_rounded_by_autocast(tmp_path: Path, engines: list
     merged = dict(copy.deepcopy(adapted).merge_and_unload().named_parameters())
     pushed = dict(engines[0].model.named_parameters())
     assert all(torch.equal(pushed[name], one) for name, one in merged.items())
+
+
+PRECISIONS = [
+    (torch.float32, {}, "float32"),
+    (torch.float32, {"bf16": True}, "bfloat16"),
+    (torch.bfloat16, {}, "bfloat16"),
+    (torch.float64, {}, "auto"),
+]
+
+
+@pytest.mark.parametrize(("dtype", "changes", "expected"), PRECISIONS)
+def test_the_engine_computes_in_the_trainers_precision(
+    dtype: torch.dtype,
+    changes: Json,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """vLLM by itself reads float32 weights in half precision."""
+
+    class AskedError(Exception):
+        """Ends the making of the engine."""
+
+    def started(**asked: Any) -> None:
+        raise AskedError(asked["dtype"])
+
+    monkeypatch.setattr(vllm_backend, "is_vllm_available", lambda: True)
+    monkeypatch.setattr(vllm_generation, "is_vllm_available", lambda: True)
+    monkeypatch.setattr(vllm_generation, "LLM", started, raising=False)
+    args = PPOConfig(**quiet_arguments(tmp_path, use_vllm=True, **changes))
+    accelerator = Accelerator(cpu=True)
+    with pytest.raises(ValueError, match="load it with from_pretrained"):
+        VLLMBackend(args, policy(300, dtype=dtype), accelerator, tokenizer(), 1)
+    save(policy(300, dtype=dtype), tmp_path / "policy")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "policy", dtype=dtype)
+    with pytest.raises(AskedError, match=f"^{expected}$"):
+        VLLMBackend(args, loaded, accelerator, tokenizer(), 1)
+    assert vllm_generation.LLM is started
 
 
 @pytest.mark.parametrize(
