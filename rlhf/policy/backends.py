@@ -21,6 +21,9 @@ class Backend(Protocol):
     def moved(self) -> None:
         """The policy has been updated: its weights must be taken over before the next response."""
 
+    def close(self) -> None:
+        """Gives back what the engine holds; nobody asks it for more."""
+
 
 class Agreement:
     """How far an engine's log-probs are from those that the trainer reads, in nats a token.

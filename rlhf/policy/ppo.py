@@ -243,6 +243,13 @@ class PPOTrainer(KeptTrainer):
             raise explain_out_of_memory(self.config, self.trained, longest, saved) from error
         return found
 
+    def close(self) -> None:
+        """Gives back the memory of an engine that samples in this process (`use_vllm`), which can
+        be asked for no more responses then.
+        """
+        if self.roller.backend is not None:
+            self.roller.backend.close()
+
     def training_step(
         self,
         model: Any,

@@ -88,7 +88,10 @@ def train_ppo(
         held_out=HeldOut(held_out, watcher) if held_out else None,
         ptx_dataset=ptx,
     )
-    last = fit(trainer, log=log, progress=progress)
+    try:
+        last = fit(trainer, log=log, progress=progress)
+    finally:
+        trainer.close()  # what comes next needs the memory
     if trainer.args.should_save:
         _save(trainer, output, dtype, best=monitor is not None)
     return last, trainer.watch

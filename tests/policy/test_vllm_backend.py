@@ -5,6 +5,7 @@ to it, and what it samples shows whether it was given the policy's weights.
 import copy
 import math
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ from rlhf.policy.backends import Agreement
 from rlhf.policy.ppo import PPOTrainer
 from rlhf.policy.ppo_config import PPOConfig
 from rlhf.policy.ppo_models import PolicyAndValue
+from rlhf.policy.ppo_training import train_ppo
 from rlhf.policy.processes import Processes
 from rlhf.policy.rollout import PromptIds
 from rlhf.policy.vllm_backend import VLLMBackend, check_adapters, merged_weights
@@ -39,8 +41,10 @@ class StandIn:
         self.model = copy.deepcopy(model).requires_grad_(False)
         runner = SimpleNamespace(model=self, reload_weights=self.reload_weights)
         worker = SimpleNamespace(driver_worker=SimpleNamespace(model_runner=runner))
-        self.llm_engine = SimpleNamespace(model_executor=worker)
+        core = SimpleNamespace(shutdown=self.shutdown)
+        self.llm_engine = SimpleNamespace(model_executor=worker, engine_core=core)
         self.pushes, self.asked = 0, list[Any]()
+        self.ended = False
         self.broken = False
         self.reloads = 0
 
@@ -53,6 +57,9 @@ class StandIn:
         for name, value in weights:
             assert not value.requires_grad
             own[name].data.copy_(value)
+
+    def shutdown(self) -> None:
+        self.ended = True
 
     def reset_prefix_cache(self) -> None:
         self.pushes += 1
@@ -127,6 +134,33 @@ def test_weights_are_copied_in_place_on_a_gpu_and_reloaded_on_a_cpu(
         assert all(torch.equal(own[name], one) for name, one in engine.model.named_parameters())
         assert engines[0].reloads == reloads
     assert engines[0].pushes == 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_engine_is_ended_with_the_training(
+    fails: bool, tmp_path: Path, engines: list[StandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself it would hold its memory while the policies are compared."""
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the engine is gone")
+
+    save(policy(300, dtype=torch.float32), tmp_path / "policy")
+    save(reward_model(300, seed=4, dtype=torch.float32), tmp_path / "reward")
+    settings = {**VLLM, "total_episodes": 8, "response_length": 4, "vllm_logprob_gap_limit": 1.0}
+    asked: Any = (
+        tmp_path / "policy",
+        tmp_path / "reward",
+        [PromptIds(f"p{n}", (5 + n, 9)) for n in range(4)],
+        tmp_path / "model",
+        quiet_arguments(tmp_path, **settings),
+    )
+    how: Json = {"dtype": "float32", "lora": None}
+    if fails:
+        monkeypatch.setattr(StandIn, "generate", gone)
+    with pytest.raises(RuntimeError, match="is gone") if fails else nullcontext():
+        train_ppo(*asked, **how, log=lambda _: None, progress=lambda *_: None)
+    assert engines[0].ended
 
 
 def test_an_engine_left_behind_stops_the_training(

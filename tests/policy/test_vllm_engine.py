@@ -3,12 +3,15 @@
 Each training is a process of its own, since an engine is never quite given back.
 """
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,13 +64,19 @@ def train(how: str) -> None:
     if how == "left-behind":
         VLLMBackend.moved = lambda _: None  # type: ignore[method-assign, assignment]
     fit(trainer, log=say, progress=lambda *_: None)
+    engine: Any = trainer.roller.backend.engine.llm.llm_engine  # type: ignore[union-attr]
+    held = weakref.ref(engine.model_executor.driver_worker.model_runner.model)
+    trainer.close()
+    del engine
+    gc.collect()
+    say({"step": "end", "given back": held() is None})
 
 
 def say(row: Json) -> None:
     sys.stdout.write(json.dumps(row) + "\n")
 
 
-def trained(how: str) -> tuple[list[Json], subprocess.CompletedProcess[str]]:
+def trained(how: str) -> tuple[list[Json], Any]:
     pytest.importorskip("vllm", reason="vLLM is not installed")
     environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
     ran = subprocess.run(
@@ -93,6 +102,7 @@ def test_the_engine_samples_from_the_policy_of_now(how: str) -> None:
     for row in rows:
         assert row["objective/finished"] * 32 == row["val/num_eos_tokens"]
     assert 0 < rows[0]["objective/finished"] < 1
+    assert '"given back": true' in ran.stdout
 
 
 def test_an_engine_left_behind_stops_the_training() -> None:
