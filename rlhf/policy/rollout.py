@@ -222,7 +222,8 @@ class Roller:
         self.agreement.note(completions, read.logprobs, rows.response_mask)
         finished = torch.tensor([c.finished for c in completions], device=device).float()
         with self.clock("reward"), torch.inference_mode():
-            rewards = torch.tensor(self.rewards.score(asked, answers), device=device)
+            given = self.rewards.score(asked, answers)
+            rewards = torch.as_tensor(given, dtype=finished.dtype, device=device)
         if rewards.shape != finished.shape:
             raise ValueError(
                 f"the reward model gave scores of shape {tuple(rewards.shape)} for {len(answers)} "
