@@ -26,9 +26,9 @@ from rlhf.reward.scorer import Scorer
 def gpt2(kind: Any, places: int) -> Any:
     """A model with a table of so many positions."""
     torch.manual_seed(0)
-    sizes = {"n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": places}
-    ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
-    return kind(GPT2Config(vocab_size=300, num_labels=1, **sizes, **ids))
+    sizes: Json = {"n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": places}
+    ids: Json = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1, "num_labels": 1}
+    return kind(GPT2Config(vocab_size=300, **sizes, **ids))
 
 
 def judge(**changes: Any) -> Any:

@@ -229,12 +229,14 @@ def test_a_schedule_goes_on_from_the_new_rate(tmp_path: Path) -> None:
     for folder in (tmp_path / "checkpoints").glob("checkpoint-8"):
         shutil.rmtree(folder)
     again = trainer_in(tmp_path, {**settings, "learning_rate": 1e-3})
-    rates = []
+    rates: list[float] = []
     step = again.training_step
-    again.training_step = lambda *a, **k: (  # type: ignore[method-assign]
-        rates.append(again._get_learning_rate()),
-        step(*a, **k),
-    )[1]
+
+    def noted(*arguments: Any, **named: Any) -> Any:
+        rates.append(again._get_learning_rate())
+        return step(*arguments, **named)
+
+    again.training_step = noted  # type: ignore[method-assign]
     train(again)
     assert rates == pytest.approx([1e-3 * left / 8 for left in (4, 3, 2, 1)])
 
