@@ -139,6 +139,16 @@ def test_rewards_may_be_whole_numbers(tmp_path: Path) -> None:
     assert torch.equal(*runs)
 
 
+@pytest.mark.parametrize("given", [None, [None] * 8, ["good"] * 8])
+def test_rewards_that_are_no_numbers_are_named(tmp_path: Path, given: Any) -> None:
+    class Odd:
+        def score(self, *_: Any) -> Any:
+            return given
+
+    with pytest.raises(ValueError, match="the reward model must give one number for each response"):
+        trainer_in(tmp_path, reward_model=Odd()).train()
+
+
 def test_rewards_that_are_added_must_be_as_many() -> None:
     class One:
         def score(self, *_: Any) -> list[float]:
