@@ -68,6 +68,11 @@ class KeptTrainer(QuietTrainer):
         self.control = self.callback_handler.on_save(self.args, self.state, self.control)
         return f"; the weights before it are saved in checkpoint-{self.state.global_step}"
 
+    def store_flos(self) -> None:
+        """Nothing counts them here, and a process that saves because it, or another one, stops
+        would wait for the others.
+        """
+
     def create_model_card(
         self, *arguments: Any, dataset_name: str | None = None, **named: Any
     ) -> None:
