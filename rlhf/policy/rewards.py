@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.records import Message
 from rlhf.models.conversation import prompt_ids, response_ids
-from rlhf.models.loading import SCORE_HEADS, eos_token_id, pad_token_id
+from rlhf.models.loading import SCORE_HEADS, eos_token_id
 from rlhf.models.places import places_of
 from rlhf.reward.scorer import Scorer
 
@@ -179,9 +179,15 @@ def _of_model(
     if hasattr(model, "score") and not hasattr(model, "config"):
         return cast("Rewards", model)  # a Scorer, or what behaves like one
     _check_judge(model, which)
+    known = int(model.config.get_text_config().vocab_size)
     other = reward_tokenizer is not None and reward_tokenizer.get_vocab() != tokenizer.get_vocab()
     if other:
         assert reward_tokenizer is not None
+        if reward_tokenizer.eos_token_id is None:
+            raise ValueError(
+                f"the tokenizer of the {which} has no EOS, so that a response that ended could not "
+                "be told from one that was cut: set its eos_token, for an encoder to its sep_token"
+            )
         log.warning(
             "The %s has another tokenizer: responses are scored through their text, which costs a "
             "decoding and a tokenising for each, and shifts scores where the text does not come "
@@ -195,9 +201,8 @@ def _of_model(
                 "trained on chats.",
                 which,
             )
-        scorer = Scorer(model, pad_token_id(reward_tokenizer))
+        scorer = Scorer(model, padding_within(reward_tokenizer.pad_token_id, known))
         return TextRewards(scorer, tokenizer, reward_tokenizer, stop_token_id, conversations)
-    known = int(model.config.get_text_config().vocab_size)
     # Nobody writes padding: scripts add a token for it that no model was made for.
     ids = (one for one in tokenizer.get_vocab().values() if one != tokenizer.pad_token_id)
     written = max(ids, default=-1) + 1

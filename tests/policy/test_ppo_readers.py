@@ -11,14 +11,14 @@ import pytest
 import torch
 from datasets import Dataset
 from ppo_hands import ROWS, refused, trainer_in
-from tiny_models import PAD, parameters, policy, quiet_arguments, reward_model, tokenizer
+from tiny_models import EOS, PAD, parameters, policy, quiet_arguments, reward_model, tokenizer
 from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
 
 from rlhf.data.identity import Json
 from rlhf.models.decoder import train_tokenizer
 from rlhf.policy.held_out import HeldOut
 from rlhf.policy.ppo import PPOConfig, PPOTrainer
-from rlhf.policy.rewards import SummedRewards, TextRewards
+from rlhf.policy.rewards import SummedRewards, TextRewards, rewards_of
 from rlhf.policy.rollout import PromptIds
 from rlhf.reward.scorer import Scorer
 
@@ -156,6 +156,21 @@ def test_rewards_that_are_added_must_be_as_many() -> None:
 
     with pytest.raises(ValueError, match=r"gave \[2, 1\] numbers for 2 responses"):
         SummedRewards((Whole(), One())).score([[5], [5]], [[6], [7, 8]])  # type: ignore[arg-type]
+
+
+def test_another_tokenizer_without_an_eos_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """It was None among token ids, once a response had ended."""
+    caplog.set_level(logging.ERROR)
+    other = train_tokenizer(["aa bb"] * 3, 280)
+    other.pad_token = None  # as Llama's: what stands in the padding cannot matter
+    reads = rewards_of(judge(), None, tokenizer(), other)
+    asked = [[5, 6], [7]], [[8, EOS], [9, 10, 11, 12]]
+    assert reads.score(*asked) == pytest.approx(
+        [reads.score([p], [r])[0] for p, r in zip(*asked, strict=True)], abs=1e-5
+    )
+    other.eos_token = None
+    with pytest.raises(ValueError, match=r"of the reward model has no EOS, .* to its sep_token"):
+        rewards_of(judge(), None, tokenizer(), other)
 
 
 def test_a_text_that_is_longer_in_another_tokenizer_is_refused_by_its_length(
