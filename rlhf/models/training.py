@@ -44,6 +44,24 @@ class QuietTrainer(Trainer):
         super().__init__(**arguments)
         silence(self)
 
+    def train(self, resume_from_checkpoint: Any = None, *arguments: Any, **named: Any) -> Any:
+        """Trains to the end. `resume_from_checkpoint=True` goes on from the newest checkpoint that
+        was written to its end. Raises ValueError where there is none.
+        """
+        if resume_from_checkpoint is True:
+            found = newest_checkpoint(Path(self.args.output_dir or "."))
+            if found is None:
+                raise ValueError(
+                    f"no checkpoint in {self.args.output_dir} was written to its end: leave out "
+                    "resume_from_checkpoint to start anew, or name a checkpoint"
+                )
+            resume_from_checkpoint = str(found)
+        return super().train(resume_from_checkpoint, *arguments, **named)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        mark_whole(self.args, self.state)
+
     def compute_loss_context_manager(self) -> Any:
         """The Trainer wraps a model's `forward` for `bf16`; our losses call parts of the model."""
         return self.accelerator.autocast()
@@ -145,8 +163,7 @@ class _Reporter(TrainerCallback):
         control: TrainerControl,  # noqa: ARG002
         **_: Any,
     ) -> None:
-        if state.is_world_process_zero and args.output_dir is not None:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+        mark_whole(args, state)
 
 
 def fit(
@@ -173,6 +190,12 @@ def _tail_means(rows: Sequence[Json]) -> Json:
     tail = steps[-max(1, len(steps) // 10) :]
     names = sorted({name for row in tail for name in row})
     return {name: fmean(row[name] for row in tail if name in row) for name in names}
+
+
+def mark_whole(args: TrainingArguments, state: TrainerState) -> None:
+    """Says of the checkpoint of this step that it was written to its end."""
+    if state.is_world_process_zero and args.output_dir is not None:
+        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -3,6 +3,7 @@ as anything can load it.
 """
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,18 @@ from rlhf.policy.training_log import Averages
 
 WEIGHTS = "policy_and_value.pt"
 STATE = "ppo_state.json"
+SCHEDULE = "scheduler.pt"  # of the Trainer
+
+log = logging.getLogger(__name__)
+
+
+def rescale(optimizer: Any, scheduler: Any, factor: float) -> None:
+    """Multiplies the learning rates of all groups, of now and of all that the schedule gives."""
+    for group in optimizer.param_groups:
+        group["lr"] *= factor
+        group["initial_lr"] *= factor
+    scheduler.base_lrs = [rate * factor for rate in scheduler.base_lrs]
+    scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
 
 
 class KeptTrainer(QuietTrainer):
@@ -28,6 +41,7 @@ class KeptTrainer(QuietTrainer):
     controller: KLController
     averages: Averages
     watch: Watch
+    _settings_held: dict[str, float]
     # What `_steered` gave at the end of a rollout, while the weights are still those of then.
     _between: tuple[float, dict[str, list[float]]] | None = None
 
@@ -49,9 +63,15 @@ class KeptTrainer(QuietTrainer):
         if not all_finite(trained_state(self.trained)):
             return ""
         self.controller.coef, self.averages.noted = self._between
-        self._save_checkpoint(self.model, trial=None)  # type: ignore[arg-type]
+        self._between = None  # an error on its way out is not saved again
+        self._save_checkpoint(self.model, trial=None)
         self.control = self.callback_handler.on_save(self.args, self.state, self.control)
         return f"; the weights before it are saved in checkpoint-{self.state.global_step}"
+
+    def store_flos(self) -> None:
+        """Nothing counts them here, and a process that saves because it, or another one, stops
+        would wait for the others.
+        """
 
     def create_model_card(
         self, *arguments: Any, dataset_name: str | None = None, **named: Any
@@ -81,6 +101,7 @@ class KeptTrainer(QuietTrainer):
         torch.save(state_dict or trained_state(self.trained), folder / WEIGHTS)
         state = {
             "sizes": self._sizes(),
+            "settings": self._settings(),
             "kl_coef": self.controller.coef,
             "noted": self.averages.noted,
             "history": self.watch.history,
@@ -93,9 +114,27 @@ class KeptTrainer(QuietTrainer):
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         self._check_sizes(state.get("sizes", self._sizes()))
         load_trained_state(model or self.trained, torch.load(folder / WEIGHTS, weights_only=True))
-        self.controller.coef = state["kl_coef"]
+        self._settings_held = state.get("settings", self._settings())
+        if self._settings_held["kl_coef"] == self.config.kl_coef:
+            self.controller.coef = state["kl_coef"]
         self.averages.noted = state["noted"]
         self.watch = Watch(state["history"], state["samples"])
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None or not (Path(checkpoint) / SCHEDULE).exists():
+            return
+        for name, value in self._settings().items():
+            held = self._settings_held[name]
+            if held != value:
+                log.warning("PPO goes on with %s %g, where it had %g.", name, value, held)
+        held = self._settings_held["learning_rate"]
+        if held not in {0, self.config.learning_rate}:  # both would take the checkpoint's again
+            rescale(self.optimizer, self.lr_scheduler, self.config.learning_rate / held)
+
+    def _settings(self) -> dict[str, float]:
+        """What may be given anew to a training that goes on, since errors ask for it."""
+        return {"kl_coef": self.config.kl_coef, "learning_rate": self.config.learning_rate}
 
     def _sizes(self) -> dict[str, int]:
         """What turns a count of steps into a place in the training."""

@@ -63,6 +63,8 @@ class DPOTrainer(RankedTrainer):
         response_tokens: torch.Tensor | None = None,
         **arguments: Any,
     ) -> None:
+        if not beta > 0:
+            raise ValueError(f"beta must be above 0, got {beta}: below, the worse would be learned")
         super().__init__(**arguments)
         self.beta = beta
         self.reference_logprobs = reference_logprobs

@@ -32,7 +32,15 @@ from rlhf.policy.ppo_batches import RolloutBatches, check_prompts, mini_batch, p
 from rlhf.policy.ppo_config import COMPUTED, PPOConfig
 from rlhf.policy.ppo_loss import ppo_loss, update_numbers
 from rlhf.policy.ppo_models import trained_state
-from rlhf.policy.ppo_setup import context_of, frozen_models, models_of, reference_of
+from rlhf.policy.ppo_setup import (
+    check_readers,
+    check_texts,
+    context_of,
+    frozen_models,
+    held_out_of,
+    models_of,
+    reference_of,
+)
 from rlhf.policy.preemption import Preempted, Savings
 from rlhf.policy.processes import Processes
 from rlhf.policy.ptx import PtxRows, ptx_batch, ptx_loss
@@ -90,17 +98,20 @@ class PPOTrainer(KeptTrainer):
             collator=data_collator,
             processes=args.dataset_num_proc,
         )
-        if held_out is None and eval_dataset is not None:
-            asked = prompts_from(eval_dataset, processing_class, collator=data_collator)
-            held_out = HeldOut(asked)
-        self.held_out = held_out
+        self.held_out = held_out_of(
+            held_out,
+            eval_dataset,
+            processing_class,
+            data_collator,
+            reward_processing_class,
+            args.stop_token_id,
+        )
         self.tokenizer_of_policy = processing_class
         models, reward_model = models_of(
             args, processing_class, model, value_model, reward_model, reward_function, peft_config
         )
-        self.ref_model = reference_of(models, ref_model)
-        known = models.policy.config.get_text_config().vocab_size
-        check_prompts(self.prompts, args.response_length, context_of(models.policy, args), known)
+        self.ref_model = reference_of(models, ref_model, processing_class)
+        self._check_texts(models.policy)
         self.rollouts = args.rollouts(len(self.prompts))
         super().__init__(
             model=models,
@@ -124,9 +135,11 @@ class PPOTrainer(KeptTrainer):
             processing_class,
             reward_processing_class,
             args.stop_token_id,
-            conversations_of(self.prompts, held_out),
+            conversations_of(self.prompts, self.held_out),
         )
-        for frozen in frozen_models(self.ref_model, rewards, models):
+        monitor = None if self.held_out is None else self.held_out.monitor
+        check_readers(self.longest, models, self.ref_model, rewards, monitor)
+        for frozen in frozen_models(self.ref_model, rewards, monitor, models):
             without_dropout(frozen).eval().requires_grad_(False).to(self.args.device)
         self.roller = self._roller(processing_class, rewards)
         self.controller = KLController(args.kl_coef, args.kl_target, args.kl_horizon)
@@ -138,6 +151,21 @@ class PPOTrainer(KeptTrainer):
         self._ended = False
         self.pace = Pace(self.roller.clock)
 
+    def _check_texts(self, policy: Any) -> None:
+        args = self.config
+        known = policy.config.get_text_config().vocab_size
+        bounds = (args.response_length, context_of(policy, args), known)
+        check_prompts(self.prompts, *bounds)
+        if self.held_out is not None:
+            check_prompts(self.held_out.prompts, *bounds, "held-out prompts")
+        check_texts(self.ptx_dataset or (), policy, known)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt with the longest response to it, evaluations too."""
+        asked = [*self.prompts, *(() if self.held_out is None else self.held_out.prompts)]
+        return max(len(one.ids) for one in asked) + self.config.response_length
+
     def _inner(self, args: PPOConfig) -> PPOConfig:
         """What the Trainer is told: it counts optimizer steps, one a mini-batch; micro-batches are
         made in `training_step`.
@@ -148,6 +176,7 @@ class PPOTrainer(KeptTrainer):
             **args.in_updates(self.rollouts),
             "logging_first_step": False,
             "eval_strategy": "no",  # `_evaluation_due` says when
+            "eval_on_start": False,
             "remove_unused_columns": False,
             **dict.fromkeys(COMPUTED),
         }
@@ -165,6 +194,11 @@ class PPOTrainer(KeptTrainer):
                 "the tokenizer has no EOS, so no response could end: give stop_token_id"
             )
         known = self.trained.policy.config.get_text_config().vocab_size
+        if not 0 <= end < known:
+            raise ValueError(
+                f"responses are to end with the token {end}, which is none of the {known} that the "
+                "policy knows: give stop_token_id, or resize the policy's embeddings"
+            )
         return Roller(
             rewards=rewards,
             reference=self.ref_model,
@@ -222,25 +256,32 @@ class PPOTrainer(KeptTrainer):
 
     def train(self, *arguments: Any, **named: Any) -> Any:
         """Trains to the end; after SIGTERM to the end of the rollout, and then ends the process
-        with code 143 and a checkpoint.
+        with code 143 and a checkpoint. An error between two rollouts, of a reward function say,
+        leaves a checkpoint too.
         """
         self.processes.start_alike(self.trained)
         self.pace = Pace(self.roller.clock)
         try:
-            with self.savings.watching():
-                found = super().train(*arguments, **named)
-            if self.savings.stopped:
-                raise Preempted(self.state.global_step, str(self.args.output_dir))
-            if self.held_out is not None and self.config.num_sample_generations > 0:
-                self._between = self._steered()
-                self._evaluate_policy(self.rollouts)
-                self.log({})
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            longest = max(len(one.ids) for one in self.prompts) + self.config.response_length
+            return self._train(*arguments, **named)
+        except Exception as error:
             saved = self._saved_between() if self.args.should_save else ""
-            raise explain_out_of_memory(self.config, self.trained, longest, saved) from error
+            if isinstance(error, RuntimeError) and is_out_of_memory(error):
+                raise explain_out_of_memory(
+                    self.config, self.trained, self.longest, saved
+                ) from error
+            if saved:
+                error.add_note(f"PPO stopped{saved}")
+            raise
+
+    def _train(self, *arguments: Any, **named: Any) -> Any:
+        with self.savings.watching():
+            found = super().train(*arguments, **named)
+        if self.savings.stopped:
+            raise Preempted(self.state.global_step, str(self.args.output_dir))
+        if self.held_out is not None and self.config.num_sample_generations > 0:
+            self._between = self._steered()
+            self._evaluate_policy(self.rollouts)
+            self.log({})
         return found
 
     def close(self) -> None:

@@ -111,11 +111,17 @@ def _messages_of(prompt: Any) -> tuple[Message, ...]:
 
 
 def check_prompts(
-    prompts: Sequence[PromptIds], response_length: int, context: int | None, known: int
+    prompts: Sequence[PromptIds],
+    response_length: int,
+    context: int | None,
+    known: int,
+    which: str = "prompts",
 ) -> None:
     """Raises ValueError where a prompt and its longest response do not fit into the context, and
-    for a token beyond the `known` ones of the policy.
+    for a token beyond the `known` ones of the policy, or none at all.
     """
+    if not prompts or not all(one.ids for one in prompts):
+        raise ValueError(f"the {which} are none, or some without a token: leave those out")
     highest = max(max(one.ids) for one in prompts)
     if highest >= known:
         raise ValueError(
@@ -128,7 +134,7 @@ def check_prompts(
     if too_long:
         most = max(len(one.ids) for one in too_long)
         raise ValueError(
-            f"{len(too_long)} of {len(prompts)} prompts leave no room for {response_length} tokens "
+            f"{len(too_long)} of {len(prompts)} {which} leave no room for {response_length} tokens "
             f"in a context of {context}: the longest has {most}; shorten them, or lower "
             "response_length"
         )

@@ -234,6 +234,15 @@ class PPOConfig(TrainingArguments):
                 "load_best_model_at_end is not supported: give `held_out` a monitor, which chooses "
                 "the policy that a run keeps"
             )
+        for name, found, why in (
+            ("auto_find_batch_size", self.auto_find_batch_size, "starts anew on moved weights"),
+            ("neftune_noise_alpha", self.neftune_noise_alpha, "would move ratios by chance"),
+            ("fsdp", self.fsdp, "would cut up a policy that must be whole to sample"),
+            ("enable_jit_checkpoint", self.enable_jit_checkpoint, "would save amid a rollout"),
+            ("save_strategy best", self.save_strategy == "best", "would never save"),
+        ):
+            if found:
+                raise ValueError(f"{name} is not supported, it {why}: leave it out")
         if self.max_steps > 0:
             raise ValueError(
                 f"max_steps is {self.max_steps}, and PPO counts episodes: give total_episodes"

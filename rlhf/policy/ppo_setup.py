@@ -7,9 +7,13 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf.models.loading import check_logits, load_policy, load_scorer, without_dropout
+from rlhf.models.places import places_of
+from rlhf.policy.held_out import HeldOut, conversations_of
+from rlhf.policy.ppo_batches import prompts_from
 from rlhf.policy.ppo_config import PPOConfig
 from rlhf.policy.ppo_models import OneBase, PolicyAndValue, SharedTrunk
-from rlhf.policy.rewards import RewardFunction, Rewards, SummedRewards, TextRewards
+from rlhf.policy.ptx import PtxRows
+from rlhf.policy.rewards import RewardFunction, Rewards, SummedRewards, TextRewards, rewards_of
 from rlhf.reward.scorer import Scorer
 
 ACTOR_CRITICS = (PolicyAndValue, SharedTrunk, OneBase)
@@ -56,18 +60,26 @@ def models_of(
     if value_model is None:
         return SharedTrunk(model, reference_adapter=args.ref_adapter_name), reward_model
     value_model_of(value_model)
-    known, written = (int(m.config.get_text_config().vocab_size) for m in (value_model, model))
-    written = min(written, len(tokenizer))
-    if known < written:
-        raise ValueError(
-            f"the value model knows {known} tokens and the policy writes {written}: it must "
-            "read what the policy writes; leave out value_model for a value head on the policy"
-        )
+    _check_known(
+        "value model", value_model, model, tokenizer, "value_model for a value head on the policy"
+    )
     if value_model is reward_model:
         raise ValueError("value_model and reward_model are one object: training would move both")
     without_dropout(value_model)
     models = PolicyAndValue(model, value_model, reference_adapter=args.ref_adapter_name)
     return models, reward_model
+
+
+def _check_known(
+    name: str, reader: Any, policy: Any, tokenizer: PreTrainedTokenizerBase, instead: str
+) -> None:
+    known, written = (int(m.config.get_text_config().vocab_size) for m in (reader, policy))
+    written = min(written, len(tokenizer))
+    if known < written:
+        raise ValueError(
+            f"the {name} knows {known} tokens and the policy writes {written}: it must read what "
+            f"the policy writes; leave out {instead}"
+        )
 
 
 def value_model_of(model: Any) -> Any:
@@ -109,7 +121,9 @@ def _use_adapters(model: Any, args: PPOConfig) -> None:
         )
 
 
-def reference_of(models: Any, ref_model: PreTrainedModel | None) -> PreTrainedModel | None:
+def reference_of(
+    models: Any, ref_model: PreTrainedModel | None, tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel | None:
     """The reference: what is given, else None where the policy has adapters to switch off, else a
     copy of the policy as it is now.
     """
@@ -118,6 +132,8 @@ def reference_of(models: Any, ref_model: PreTrainedModel | None) -> PreTrainedMo
     if ref_model is not None and getattr(models, "reference_adapter", None) is not None:
         raise ValueError("ref_model and ref_adapter_name are both given: leave one out")
     if ref_model is not None:
+        instead = "ref_model for a copy of the policy"
+        _check_known("reference", ref_model, models.policy, tokenizer, instead)
         return ref_model
     if isinstance(models, OneBase) or hasattr(models.policy, "disable_adapter"):
         return None
@@ -135,16 +151,83 @@ def context_of(policy: Any, args: PPOConfig) -> int | None:
     return min((int(one) for one in bounds if one is not None), default=None)
 
 
+def held_out_of(
+    held_out: HeldOut | None,
+    eval_dataset: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    collator: Any,
+    reward_tokenizer: PreTrainedTokenizerBase | None,
+    stop_token_id: int | None,
+) -> HeldOut | None:
+    """The prompts to evaluate on, of `held_out` or else of the data set, and the monitor as what
+    scores; None where there are none.
+    """
+    if held_out is None and eval_dataset is None:
+        return None
+    asked = eval_dataset if held_out is None else held_out.prompts
+    found = HeldOut(prompts_from(asked, tokenizer, collator=collator))
+    if held_out is None or held_out.monitor is None:
+        return found
+    read = conversations_of((), found)
+    monitor = rewards_of(
+        held_out.monitor, None, tokenizer, reward_tokenizer, stop_token_id, read, which="monitor"
+    )
+    return HeldOut(found.prompts, monitor)
+
+
 def frozen_models(
-    reference: PreTrainedModel | None, rewards: Rewards, models: Any
+    reference: PreTrainedModel | None, rewards: Rewards, monitor: Rewards | None, models: Any
 ) -> Iterator[PreTrainedModel]:
     """The models that are asked and never trained."""
     if reference is not None:
         yield reference
-    sources = rewards.sources if isinstance(rewards, SummedRewards) else (rewards,)
-    for source in sources:
+    for source in (*_sources(rewards), *_sources(monitor)):
         if source is models:
             continue
         scorer = source.scorer if isinstance(source, TextRewards) else source
         if isinstance(scorer, Scorer):
             yield scorer.model
+
+
+def _sources(rewards: Rewards | None) -> tuple[Rewards, ...]:
+    if rewards is None:
+        return ()
+    return rewards.sources if isinstance(rewards, SummedRewards) else (rewards,)
+
+
+def check_readers(
+    longest: int,
+    models: Any,
+    reference: PreTrainedModel | None,
+    rewards: Rewards,
+    monitor: Rewards | None,
+) -> None:
+    """Raises ValueError where a model that reads what the policy wrote has no places for `longest`
+    tokens; the policy itself is `context_of`'s.
+    """
+    readers = [("reference", reference), ("value model", getattr(models, "value_model", None))]
+    for name, given in (("reward model", rewards), ("monitor", monitor)):
+        readers += [(name, one.model) for one in _sources(given) if isinstance(one, Scorer)]
+    for name, model in readers:
+        places = None if model is None else places_of(model)
+        if places is not None and longest > places:
+            raise ValueError(
+                f"the {name} has places for {places} tokens, and the longest prompt with its "
+                f"response may have {longest}: shorten the prompts, or lower response_length"
+            )
+
+
+def check_texts(rows: PtxRows, policy: Any, known: int) -> None:
+    """Raises ValueError for a text of the mix that the policy cannot learn from."""
+    places = places_of(policy)
+    for number, (prompt, response) in enumerate(rows):
+        ids = (*prompt, *response)
+        if not prompt or not response:
+            wrong = "has no prompt, or no response"
+        elif not 0 <= min(ids) <= max(ids) < known:
+            wrong = f"holds a token that the policy does not know, which has {known}"
+        elif places is not None and len(ids) > places:
+            wrong = f"has {len(ids)} tokens, and the policy places for {places}"
+        else:
+            continue
+        raise ValueError(f"row {number} of ptx_dataset {wrong}: leave it out, or change it")

@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.records import Message
 from rlhf.models.conversation import prompt_ids, response_ids
-from rlhf.models.loading import SCORE_HEADS, eos_token_id, pad_token_id
+from rlhf.models.loading import SCORE_HEADS, eos_token_id
+from rlhf.models.places import places_of
 from rlhf.reward.scorer import Scorer
 
 Ids = Sequence[int]
@@ -48,6 +49,13 @@ class TextRewards:
         """Rewards of the texts; a response that ended ends with the reward model's own EOS."""
         asked = [self._prompt(ids) for ids in prompts]
         answers = [self._response(ids) for ids in responses]
+        places = places_of(self.scorer.model)
+        longest = max((len(a) + len(b) for a, b in zip(asked, answers, strict=True)), default=0)
+        if places is not None and longest > places:
+            raise ValueError(
+                f"the reward model has places for {places} tokens, and a prompt with its response "
+                f"has {longest} of its own: shorten the prompts, or lower response_length"
+            )
         return self.scorer.score(asked, answers)
 
     def _prompt(self, ids: Ids) -> list[int]:
@@ -108,6 +116,12 @@ class SummedRewards:
     def score(self, prompts: Sequence[Ids], responses: Sequence[Ids]) -> list[float]:
         """The sums."""
         found = [source.score(prompts, responses) for source in self.sources]
+        sizes = [len(numbers) for numbers in found]
+        if set(sizes) != {len(responses)}:
+            raise ValueError(
+                f"the rewards that are added gave {sizes} numbers for {len(responses)} responses: "
+                "each must give one for each"
+            )
         return [sum(numbers) for numbers in zip(*found, strict=True)]
 
 
@@ -134,6 +148,8 @@ def rewards_of(
     reward_tokenizer: PreTrainedTokenizerBase | None = None,
     stop_token_id: int | None = None,
     conversations: Conversations | None = None,
+    *,
+    which: str = "reward model",
 ) -> Rewards:
     """The rewards of a model (a classifier, or anything that scores ids), of a function, or their
     sum; `stop_token_id` is what ends a response where that is not EOS, `conversations` what prompts
@@ -143,7 +159,7 @@ def rewards_of(
     sources: list[Rewards] = []
     if model is not None:
         sources.append(
-            _of_model(model, tokenizer, reward_tokenizer, stop_token_id, conversations or {})
+            _of_model(model, tokenizer, reward_tokenizer, stop_token_id, conversations or {}, which)
         )
     if function is not None:
         sources.append(FunctionRewards(function, tokenizer))
@@ -158,49 +174,57 @@ def _of_model(
     reward_tokenizer: PreTrainedTokenizerBase | None,
     stop_token_id: int | None,
     conversations: Conversations,
+    which: str,
 ) -> Rewards:
     if hasattr(model, "score") and not hasattr(model, "config"):
         return cast("Rewards", model)  # a Scorer, or what behaves like one
-    _check_judge(model)
+    _check_judge(model, which)
+    known = int(model.config.get_text_config().vocab_size)
     other = reward_tokenizer is not None and reward_tokenizer.get_vocab() != tokenizer.get_vocab()
     if other:
         assert reward_tokenizer is not None
+        if reward_tokenizer.eos_token_id is None:
+            raise ValueError(
+                f"the tokenizer of the {which} has no EOS, so that a response that ended could not "
+                "be told from one that was cut: set its eos_token, for an encoder to its sep_token"
+            )
         log.warning(
-            "The reward model has another tokenizer: responses are scored through their text, "
-            "which costs a decoding and a tokenising for each, and shifts scores where the text "
-            "does not come back as it was."
+            "The %s has another tokenizer: responses are scored through their text, which costs a "
+            "decoding and a tokenising for each, and shifts scores where the text does not come "
+            "back as it was.",
+            which,
         )
         if not (conversations and reward_tokenizer.chat_template):
             log.warning(
-                "Prompts reach that reward model without the format of a chat: give a data set "
+                "Prompts reach that %s without the format of a chat: give a data set "
                 "with `prompt` as messages, and a reward tokenizer with a chat template, if it was "
-                "trained on chats."
+                "trained on chats.",
+                which,
             )
-        scorer = Scorer(model, pad_token_id(reward_tokenizer))
+        scorer = Scorer(model, padding_within(reward_tokenizer.pad_token_id, known))
         return TextRewards(scorer, tokenizer, reward_tokenizer, stop_token_id, conversations)
-    known = int(model.config.get_text_config().vocab_size)
     # Nobody writes padding: scripts add a token for it that no model was made for.
     ids = (one for one in tokenizer.get_vocab().values() if one != tokenizer.pad_token_id)
     written = max(ids, default=-1) + 1
     if known < written:
         raise ValueError(
-            f"the reward model knows {known} tokens and the tokenizer {written}: give its own "
+            f"the {which} knows {known} tokens and the tokenizer {written}: give its own "
             "tokenizer as reward_processing_class"
         )
     return Scorer(model, padding_within(tokenizer.pad_token_id, known))
 
 
-def _check_judge(model: Any) -> None:
+def _check_judge(model: Any, which: str) -> None:
     """Raises ValueError for what gives no single score a text: a causal model, several labels."""
     labels = getattr(model.config, "num_labels", 1)
     if not any(hasattr(model, head.split(".")[0]) for head in SCORE_HEADS):
         raise ValueError(
-            f"{type(model).__name__} has no score head and cannot be the reward model: load it as "
+            f"{type(model).__name__} has no score head and cannot be the {which}: load it as "
             "AutoModelForSequenceClassification with num_labels=1"
         )
     if labels != 1:
         raise ValueError(
-            f"the reward model gives {labels} numbers for a text, and a reward is one: load it "
+            f"the {which} gives {labels} numbers for a text, and a reward is one: load it "
             "with num_labels=1, or wrap it in an object with score(prompts, responses)"
         )
 

@@ -222,12 +222,7 @@ class Roller:
         self.agreement.note(completions, read.logprobs, rows.response_mask)
         finished = torch.tensor([c.finished for c in completions], device=device).float()
         with self.clock("reward"), torch.inference_mode():
-            rewards = torch.tensor(self.rewards.score(asked, answers), device=device)
-        if rewards.shape != finished.shape:
-            raise ValueError(
-                f"the reward model gave scores of shape {tuple(rewards.shape)} for {len(answers)} "
-                "responses: it must give one number for each"
-            )
+            rewards = _numbers(self.rewards.score(asked, answers), finished)
         return Measured(
             rows,
             read.logprobs,
@@ -252,6 +247,22 @@ class Roller:
         model = models.policy
         with switched:
             return compute(model).clone()
+
+
+def _numbers(given: Any, finished: torch.Tensor) -> torch.Tensor:
+    """Rewards (B,) as a tensor like `finished` (B,). Raises ValueError where they are not that."""
+    try:
+        rewards = torch.as_tensor(given, dtype=finished.dtype, device=finished.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"the reward model must give one number for each response: {error}"
+        ) from error
+    if rewards.shape != finished.shape:
+        raise ValueError(
+            f"the reward model gave scores of shape {tuple(rewards.shape)} for {len(finished)} "
+            "responses: it must give one number for each"
+        )
+    return rewards
 
 
 def rollout_seeds(prompts: Sequence[PromptIds], seed: int, number: int) -> list[int]:

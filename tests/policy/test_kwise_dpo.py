@@ -29,7 +29,7 @@ from rlhf.models.batching import make_rows, response_logprobs
 from rlhf.models.conversation import prompt_ids, response_ids
 from rlhf.models.loading import load_policy
 from rlhf.models.lora import LoraSettings
-from rlhf.policy.dpo import reference_logprobs, train_dpo
+from rlhf.policy.dpo import DPOTrainer, reference_logprobs, train_dpo
 from rlhf.reward.losses import kwise_loss
 from rlhf.reward.objective import Objective
 from rlhf.reward.rankings import Order, RankedPrompt
@@ -333,6 +333,12 @@ def test_adapters_are_drawn_from_the_seed(tmp_path: Path, base: Path) -> None:
 def test_nothing_to_learn_from_is_refused_before_loading(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no ranking of the train split has a strict pair"):
         train(tmp_path, tmp_path / "no such model", [])
+
+
+@pytest.mark.parametrize("beta", [0.0, -0.1, math.nan])
+def test_a_beta_that_would_learn_nothing_or_the_worse_is_refused(beta: float) -> None:
+    with pytest.raises(ValueError, match="beta must be above 0, got"):
+        DPOTrainer(beta=beta, reference_logprobs=torch.zeros(0))
 
 
 def test_prompts_of_the_library_and_of_the_test_are_the_same() -> None:

@@ -252,6 +252,11 @@ def test_a_padding_token_that_no_model_knows_changes_nothing(
         ({"stop_token": "eos", "stop_token_id": 3}, "stop_token and stop_token_id are both"),
         ({"ds3_gather_for_generation": False}, "without DeepSpeed"),
         ({"load_best_model_at_end": True, "save_strategy": "best"}, "give `held_out` a monitor"),
+        ({"save_strategy": "best"}, "save_strategy best is not supported, it would never save"),
+        ({"auto_find_batch_size": True}, "auto_find_batch_size .* anew on moved weights"),
+        ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha .* would move ratios by chance"),
+        ({"enable_jit_checkpoint": True}, "enable_jit_checkpoint .* save amid a rollout"),
+        ({"fsdp": True}, "fsdp is not supported, it would cut up a policy"),
         ({"num_ppo_epochs": 2.5}, "num_ppo_epochs must be a whole number, got 2.5"),
         ({"num_mini_batches": "two"}, "num_mini_batches must be a whole number, got 'two'"),
         ({"max_steps": 3}, "max_steps is 3, and PPO counts episodes: give total_episodes"),
@@ -268,6 +273,9 @@ def test_a_padding_token_that_no_model_knows_changes_nothing(
             {"train_dataset": [{"input_ids": [5, 999]}] * 9},
             "token 999, and the policy knows 300",
         ),
+        ({"train_dataset": [PromptIds("a", ())]}, "prompts are none, or some without a token"),
+        ({"stop_token_id": 300}, "the token 300, which is none of the 300 that the policy knows"),
+        ({"stop_token_id": -1}, "the token -1, which is none of the 300"),
         ({"train_dataset": None}, "train_dataset is missing"),
         ({"train_dataset": [{"text": "a"}]}, "row 0 of the data set holds no prompt"),
     ],
@@ -275,6 +283,13 @@ def test_a_padding_token_that_no_model_knows_changes_nothing(
 )
 def test_what_makes_no_sense_is_refused_by_name(tmp_path: Path, changes: Json, says: str) -> None:
     refused(tmp_path, says, **changes)
+
+
+def test_the_evaluations_of_the_trainer_itself_are_not_asked_for(tmp_path: Path) -> None:
+    """They would want an eval data set of another kind, and stopped the training."""
+    made = trainer_in(tmp_path, eval_on_start=True, eval_strategy="steps", eval_steps=1)
+    made.train()
+    assert made.state.global_step == 4
 
 
 def test_a_script_may_end_with_a_push(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,15 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from ppo_run import outcome, train, trainer_in
+from transformers.training_args import ParallelMode
 
 from rlhf.data.identity import Json
+from rlhf.policy.ppo_config import PPOConfig
 from rlhf.policy.processes import Processes
 
 HERE = Path(__file__).parent
@@ -24,6 +27,26 @@ def test_parts_and_shares_are_a_partition() -> None:
     assert [one for part in parts for one in part] == whole
     shares = [Processes(2, index).share(torch.arange(8)) for index in range(2)]
     assert [one.tolist() for one in shares] == [[0, 2, 4, 6], [1, 3, 5, 7]]
+
+
+def test_a_process_that_stops_saves_without_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are dead, or wait for something else; here there is no group to ask at all."""
+    trainer = trainer_in(tmp_path, {"save_strategy": "no", "num_sample_generations": 0})
+    roll = trainer._begin
+
+    def fails(model: Any, prompts: Any, number: int) -> None:
+        if number == 2:
+            several = property(lambda _: ParallelMode.DISTRIBUTED)
+            monkeypatch.setattr(PPOConfig, "parallel_mode", several)
+            raise ConnectionError("the service is down")
+        roll(model, prompts, number)
+
+    monkeypatch.setattr(trainer, "_begin", fails)
+    with pytest.raises(ConnectionError, match="is down") as error:
+        trainer.train()
+    assert error.value.__notes__ == ["PPO stopped; the weights before it are saved in checkpoint-8"]
 
 
 def test_two_processes_are_one(tmp_path: Path) -> None:

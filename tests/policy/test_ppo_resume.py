@@ -3,9 +3,11 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from ppo_run import outcome, train, trainer_in
 from tiny_models import interrupt_after
 
 from rlhf.data.identity import Json
-from rlhf.models.training import newest_checkpoint
+from rlhf.models.training import WHOLE, newest_checkpoint
 from rlhf.policy.memory import OutOfMemory
+from rlhf.policy.rewards import FunctionRewards, SummedRewards
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -175,6 +178,89 @@ def test_a_checkpoint_of_other_sizes_is_refused(tmp_path: Path, changes: Json, s
     train(trainer_in(tmp_path, {"total_episodes": 8}))
     with pytest.raises(ValueError, match=says):
         train(trainer_in(tmp_path, {"total_episodes": 16, **changes}))
+
+
+class Fails:
+    """A reward that is out of reach in the third rollout."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, prompts: Any, responses: Any) -> list[float]:
+        self.asked += 1
+        if self.asked == 3:
+            raise ConnectionError("the service is down")
+        return [float(len(one)) for one in responses]
+
+
+def test_a_reward_function_that_raises_leaves_the_last_end_of_a_rollout(
+    tmp_path: Path, whole: tuple[Json, list[Json]]
+) -> None:
+    settings = {"save_strategy": "no", "num_sample_generations": 0}
+    cut = trainer_in(tmp_path, settings)
+    scorer = cut.roller.rewards
+    rewards = SummedRewards((scorer, FunctionRewards(Fails(), cut.tokenizer_of_policy)))
+    cut.roller = replace(cut.roller, rewards=rewards)
+    with pytest.raises(ConnectionError, match="is down") as error:
+        train(cut)
+    assert error.value.__notes__ == ["PPO stopped; the weights before it are saved in checkpoint-8"]
+    saved = newest_checkpoint(tmp_path / "checkpoints")
+    assert saved is not None
+    assert saved.name == "checkpoint-8"
+
+
+def test_what_an_error_asks_for_can_be_given_to_a_training_that_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A coefficient and a rate: the checkpoint's own were taken, and nothing said so."""
+    settings = {"lr_scheduler_type": "constant", "kl_target": None, "num_sample_generations": 0}
+    train(trainer_in(tmp_path, {**settings, "total_episodes": 8}))
+    again = trainer_in(tmp_path, {**settings, "kl_coef": 0.5, "learning_rate": 1e-4})
+    logged = [row for row in train(again) if row["step"] > 4 and "lr" in row]
+    assert {round(row["objective/kl_coef"], 6) for row in logged} == {0.5}
+    assert {row["lr"] for row in logged} == {1e-4}
+    assert "goes on with kl_coef 0.5, where it had 0.05" in caplog.text
+    assert "goes on with learning_rate 0.0001, where it had 0.003" in caplog.text
+
+
+def test_a_schedule_goes_on_from_the_new_rate(tmp_path: Path) -> None:
+    settings = {"num_sample_generations": 0, "total_episodes": 16}
+    train(trainer_in(tmp_path, settings))
+    for folder in (tmp_path / "checkpoints").glob("checkpoint-8"):
+        shutil.rmtree(folder)
+    again = trainer_in(tmp_path, {**settings, "learning_rate": 1e-3})
+    rates: list[float] = []
+    step = again.training_step
+
+    def noted(*arguments: Any, **named: Any) -> Any:
+        rates.append(again._get_learning_rate())
+        return step(*arguments, **named)
+
+    again.training_step = noted  # type: ignore[method-assign]
+    train(again)
+    assert rates == pytest.approx([1e-3 * left / 8 for left in (4, 3, 2, 1)])
+
+
+def test_a_coefficient_that_was_steered_stays_where_it_was(tmp_path: Path) -> None:
+    train(trainer_in(tmp_path, {"total_episodes": 8}))
+    again = trainer_in(tmp_path, {})
+    again._load_from_checkpoint(str(newest_checkpoint(tmp_path / "checkpoints")))
+    assert again.controller.coef != again.config.kl_coef
+
+
+def test_going_on_takes_the_newest_checkpoint_that_was_written_to_its_end(tmp_path: Path) -> None:
+    """Also of a script that calls `train` itself; what a full disk left is no checkpoint."""
+    folder = tmp_path / "checkpoints"
+    with pytest.raises(ValueError, match=r"no checkpoint in .* was written to its end"):
+        trainer_in(tmp_path, {}).train(resume_from_checkpoint=True)
+    first = trainer_in(tmp_path, {"total_episodes": 16})
+    first.train()
+    assert (folder / "checkpoint-8" / WHOLE).exists()
+    (folder / "checkpoint-12").mkdir()
+    (folder / "checkpoint-12" / "trainer_state.json").write_text("{")
+    again = trainer_in(tmp_path, {"total_episodes": 16})
+    again.train(resume_from_checkpoint=True)
+    same(outcome(again), outcome(first))
 
 
 @pytest.mark.slow

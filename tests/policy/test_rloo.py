@@ -104,6 +104,21 @@ def test_special_tokens_of_a_completion_reach_the_scorer(
     assert logged[0]["reward"] == pytest.approx(sum(expected) / len(expected), abs=1e-4)
 
 
+def test_what_a_model_was_saved_to_sample_with_is_not_sampled_with(
+    tmp_path: Path, base: Path, judge: Path
+) -> None:
+    """A repetition penalty of a hub model's: what is sampled would not be what is trained."""
+    odd = load_policy(base)
+    odd.generation_config.repetition_penalty = 50.0
+    odd.generation_config.eos_token_id = [EOS, *range(100, 300)]
+    logged = [
+        train(tmp_path / name, folder, judge, max_completion_length=16)[0]
+        for name, folder in (("plain", base), ("odd", save(odd, tmp_path / "saved")))
+    ]
+    for name in ("reward", "completions/mean_length", "completions/clipped_ratio"):
+        assert logged[0][name] == logged[1][name], name
+
+
 def test_it_starts_at_its_reference_and_leaves_it(tmp_path: Path, base: Path, judge: Path) -> None:
     logged = train(tmp_path, base, judge, max_steps=4, learning_rate=1e-2)
     assert logged[0]["kl"] == pytest.approx(0, abs=1e-6)

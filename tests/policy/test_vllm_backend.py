@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
 from peft import IA3Config, LoraConfig, get_peft_model
 from ppo_run import trainer_in
-from tiny_models import PAD, policy, quiet_arguments, reward_model, save, tokenizer
+from tiny_models import EOS, PAD, policy, quiet_arguments, reward_model, save, tokenizer
 from transformers import AutoModelForCausalLM
 from trl.generation import vllm_generation
 
@@ -161,6 +161,29 @@ def test_the_engine_is_ended_with_the_training(
     with pytest.raises(RuntimeError, match="is gone") if fails else nullcontext():
         train_ppo(*asked, **how, log=lambda _: None, progress=lambda *_: None)
     assert engines[0].ended
+
+
+def test_what_is_drawn_ends_where_it_says(tmp_path: Path, engines: list[StandIn]) -> None:
+    trainer = trainer_in(tmp_path, {**VLLM, "temperature": 0.7, "response_length": 12})
+    assert trainer.roller.backend is not None
+    drawn = trainer.roller.backend.complete([[5, 9]] * 40, [0] * 40)
+    assert {one.finished for one in drawn} == {True, False}
+    assert all(one.finished == (one.ids[-1] == EOS) for one in drawn)
+    asked = engines[0].asked[0]
+    assert (asked.temperature, asked.logprobs, asked.n) == (0.7, 0, 1)
+
+
+@pytest.mark.parametrize("mode", ["colocate", "server"])
+def test_the_engine_is_made_as_asked(tmp_path: Path, engines: list[StandIn], mode: str) -> None:
+    places: Json = {"vllm_server_base_url": "http://127.0.0.1:9"} if mode == "server" else {}
+    own = {"gpu_memory_utilization": 0.4, "enable_sleep_mode": True, "max_model_length": 77}
+    asked = {**places, **{f"vllm_{name}": value for name, value in own.items()}}
+    trainer = trainer_in(tmp_path, {**VLLM, "vllm_mode": mode, **asked})
+    assert engines
+    engine = trainer.roller.backend.engine  # type: ignore[union-attr]
+    found = {name: getattr(engine, name) for name in own}
+    assert (engine.mode, found) == (mode, own)
+    assert engine.server_base_url == places.get("vllm_server_base_url")
 
 
 def test_an_engine_left_behind_stops_the_training(
@@ -314,6 +337,21 @@ def test_a_layer_that_is_trained_whole_is_pushed_as_it_is_now() -> None:
     pushed = dict(merged_weights(model))
     assert pushed.keys() == dict(policy(40).named_parameters()).keys()
     assert (pushed["lm_head.weight"] == 2).all()
+
+
+def test_adapters_that_are_off_are_not_added() -> None:
+    model = get_peft_model(policy(40), LoraConfig(r=4, target_modules=["q_proj"]))
+    for name, one in model.named_parameters():
+        if "lora_B" in name:
+            one.data.fill_(1.0)
+    plain = dict(policy(40).named_parameters())
+    on = dict(merged_weights(model))
+    with model.disable_adapter():
+        off = dict(merged_weights(model))
+    assert all(torch.equal(value, plain[name]) for name, value in off.items())
+    assert not torch.equal(
+        on["model.layers.0.self_attn.q_proj.weight"], off["model.layers.0.self_attn.q_proj.weight"]
+    )
 
 
 def test_the_gap_by_hand() -> None:
