@@ -73,6 +73,8 @@ def _explain(error: Exception) -> ExitCode:
         _say(str(error))
         return ExitCode.MISTAKE
     _say(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    for note in getattr(error, "__notes__", ()):
+        _say(note)  # what was saved before it, say
     _say(f"This was not expected; the details are in {_write_details(error)}.")
     return ExitCode.UNEXPECTED
 

@@ -108,9 +108,10 @@ def check_adapters(model: Any) -> None:
 
 def precision(args: PPOConfig, policy: Any) -> str:
     """The type in which the trainer reads the policy, as vLLM spells it."""
+    if args.bf16:
+        return "bfloat16"
     held = str(policy.dtype).removeprefix("torch.")
-    known = {"float32": "float32", "float16": "float16", "bfloat16": "bfloat16"}
-    return "bfloat16" if args.bf16 else "float16" if args.fp16 else known.get(held, "auto")
+    return held if held in {"float32", "float16", "bfloat16"} else "auto"
 
 
 class VLLMBackend:

@@ -45,6 +45,14 @@ def test_a_full_disk_is_named_whoever_met_it(
     assert said.count("\n") == 1
 
 
+def test_what_was_saved_before_a_surprise_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    error = KeyError("score")
+    error.add_note("PPO stopped; the weights before it are saved in checkpoint-8")
+    code, said = run(error, capsys)
+    assert code == ExitCode.UNEXPECTED
+    assert said.splitlines()[:2] == ["KeyError: 'score'", error.__notes__[0]]
+
+
 def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     code, said = run(FileNotFoundError(errno.ENOENT, "No such file or directory", "x.csv"), capsys)
     assert code == ExitCode.MISTAKE
