@@ -11,21 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
 from dpo_hands import DATA, SGD, run, trainer_in
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import PAD, gradients, parameters, policy, quiet_arguments, save, tokenizer
+from tiny_models import PAD, gradients, parameters, policy, quiet_arguments, save
 from torch.nn.functional import logsigmoid
-from trl import DPOConfig
 
 from rlhf.data.identity import Json
 from rlhf.models.batching import make_rows, response_logprobs
-from rlhf.models.loading import load_policy
-from rlhf.models.lora import LoraSettings
 from rlhf.policy.dpo import REFERENCE, kept_reference, train_dpo
-from rlhf.policy.dpo_objective import DPOLossName, dpo_objective, trl_loss_type
-from rlhf.policy.dpo_trl import GuardedDPOTrainer, pairs_of, train_dpo_with_trl
+from rlhf.policy.dpo_objective import DPOLossName, dpo_objective
 from rlhf.reward.losses import Choices, Pairs, Rankings, ipo_loss, ranking_loss, robust_loss
 from rlhf.reward.objective import Objective
 from rlhf.reward.rankings import Order, RankedPrompt, collate
@@ -216,115 +211,6 @@ def train(folder: Path, base: Path, data: Sequence[RankedPrompt], **changes: Any
         progress=lambda *_: None,
         **{"lora": None, **parts},
     )
-
-
-TWO = [replace(one, orders=()) for one in (DATA[0],)] + [
-    RankedPrompt(name, prompt, answers, (1, 1), (0,), (1,), (1.0,))
-    for name, prompt, answers in [
-        ("b", (9, 4, 7), ((8, 8, 1), (9, 3, 5, 6, 1))),
-        ("c", (6, 6), ((31, 1), (2, 17, 40, 1))),
-        ("d", (5, 22, 8), ((12, 13, 14, 15, 1), (7, 1))),
-    ]
-]
-
-
-@pytest.mark.parametrize(
-    ("name", "smoothing", "per_token"),
-    [
-        ("sigmoid", 0.0, False),
-        ("sigmoid", 0.0, True),
-        ("robust", 0.1, False),
-        ("ipo", 0.0, True),
-    ],
-)
-def test_at_two_responses_it_is_trls_loss_step_for_step(
-    tmp_path: Path, name: DPOLossName, smoothing: float, *, per_token: bool
-) -> None:
-    base = save(policy(300, dtype=torch.float32), tmp_path / "base")
-    shared: Json = {
-        "optim": "sgd",
-        "learning_rate": 0.01,
-        "max_grad_norm": 1.0,
-        "per_device_train_batch_size": 2,
-        "max_steps": 5,
-        "train_sampling_strategy": "sequential",
-    }
-    ours: list[Json] = []
-    theirs: list[Json] = []
-    train_dpo(
-        base,
-        TWO,
-        tmp_path / "ours" / "model",
-        quiet_arguments(tmp_path / "ours", **shared),
-        beta=0.3,
-        dtype="float32",
-        lora=None,
-        log=ours.append,
-        progress=lambda *_: None,
-        objective=dpo_objective(name, beta=0.3, label_smoothing=smoothing),
-        length_normalised=per_token,
-    )
-    train_dpo_with_trl(
-        base,
-        TWO,
-        tmp_path / "theirs" / "model",
-        quiet_arguments(tmp_path / "theirs", bf16=False, **shared),
-        beta=0.3,
-        loss_type=trl_loss_type(name, label_smoothing=smoothing, length_normalised=per_token),
-        label_smoothing=smoothing,
-        dtype="float32",
-        lora=None,
-        log=theirs.append,
-        progress=lambda *_: None,
-    )
-    found, expected = ([row["loss"] for row in rows[:5]] for rows in (ours, theirs))
-    assert found == pytest.approx(expected, abs=1e-4)
-    assert abs(found[4] - found[0]) > 0.01  # they went somewhere
-    if not per_token:
-        for number in ("rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chosen"):
-            assert ours[4][number] == pytest.approx(theirs[4][number], abs=1e-3), number
-    one, two = (load_policy(tmp_path / who / "model") for who in ("ours", "theirs"))
-    assert torch.allclose(parameters(one), parameters(two), atol=1e-5)
-
-
-def test_trl_is_stopped_where_the_policy_does_not_start_at_its_reference(tmp_path: Path) -> None:
-    """As after an SFT in memory: the weights have moved, the config names the folder before."""
-    base = save(policy(300, dtype=torch.float32), tmp_path / "base")
-    moved = load_policy(base)
-    with torch.no_grad():
-        for parameter in moved.parameters():
-            parameter.mul_(1.05)
-    trainer = GuardedDPOTrainer(
-        model=moved,
-        args=DPOConfig(**quiet_arguments(tmp_path, max_steps=1, bf16=False), max_length=None),
-        train_dataset=Dataset.from_list(pairs_of(TWO)),
-        processing_class=tokenizer(),
-    )
-    with pytest.raises(ValueError, match="does not start at its reference: rewards/chosen is"):
-        run(trainer)
-
-
-def test_trl_trains_lora_from_the_adapter_that_is_off(tmp_path: Path) -> None:
-    base = save(policy(300, dtype=torch.float32), tmp_path / "base")
-    logged: list[Json] = []
-    train_dpo_with_trl(
-        base,
-        TWO,
-        tmp_path / "model",
-        quiet_arguments(tmp_path, max_steps=8, learning_rate=1e-2, bf16=False),
-        beta=0.1,
-        loss_type="sigmoid",
-        label_smoothing=0.0,
-        dtype="float32",
-        lora=LoraSettings(r=4),
-        log=logged.append,
-        progress=lambda *_: None,
-    )
-    assert logged[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
-    assert logged[7]["loss"] < 0.6
-    trained = load_policy(tmp_path / "model")
-    assert trained.num_parameters() == load_policy(base).num_parameters()
-    assert not torch.equal(parameters(trained), parameters(load_policy(base)))
 
 
 def test_the_reference_is_read_from_its_file_and_made_anew_for_other_weights_or_texts(
