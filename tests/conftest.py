@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -34,3 +35,12 @@ def _what_is_imported_stays() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _no_launcher_is_left() -> Iterator[None]:
+    """A test that leaves a launcher's variables fails itself: with them, every training that this
+    process makes later would be a distributed one.
+    """
+    yield
+    assert os.environ.pop("LOCAL_RANK", None) is None, "a launcher's variables were left behind"

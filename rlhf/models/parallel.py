@@ -18,11 +18,18 @@ def as_forward(model: Any, compute: Callable[..., torch.Tensor], *arguments: Any
         return compute(model, *arguments)
     inner = model.module
     own = vars(inner).get("forward")
-    inner.forward = lambda *given: compute(inner, *given)
+
+    def once(*given: Any) -> torch.Tensor:
+        put_back()  # `compute` may call the model
+        return compute(inner, *given)
+
+    def put_back() -> None:
+        vars(inner).pop("forward", None)
+        if own is not None:
+            inner.forward = own
+
+    inner.forward = once
     try:
         return model(*arguments)  # type: ignore[no-any-return]
     finally:
-        if own is None:
-            del inner.forward
-        else:
-            inner.forward = own
+        put_back()

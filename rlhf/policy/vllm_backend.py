@@ -7,7 +7,9 @@ draws its own random numbers: a run with it is not repeated to the bit.
 
 import functools
 import math
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +20,22 @@ from trl.generation.vllm_generation import VLLMGeneration, is_vllm_available
 
 from rlhf.models.generation import Completion
 from rlhf.policy.ppo_config import PPOConfig
+
+LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@contextmanager
+def launcher_kept() -> Iterator[None]:
+    """The launcher's variables are afterwards what they were. An engine in this process is started
+    under torchrun's; left standing, they would make the next training here a distributed one.
+    """
+    before = {name: os.environ[name] for name in LAUNCHER if name in os.environ}
+    try:
+        yield
+    finally:
+        for name in LAUNCHER:
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 class Engine(VLLMGeneration):
@@ -40,7 +58,8 @@ class Engine(VLLMGeneration):
         plain = vllm_generation.LLM
         vllm_generation.LLM = functools.partial(plain, dtype=self.dtype)
         try:
-            super()._init_vllm()  # type: ignore[no-untyped-call]
+            with launcher_kept():
+                super()._init_vllm()  # type: ignore[no-untyped-call]
         finally:
             vllm_generation.LLM = plain
 

@@ -4,6 +4,7 @@ to it, and what it samples shows whether it was given the policy's weights.
 
 import copy
 import math
+import os
 from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
@@ -309,6 +310,7 @@ def test_the_engine_computes_in_the_trainers_precision(
     with pytest.raises(AskedError, match=f"^{expected}$"):
         VLLMBackend(args, loaded, accelerator, tokenizer(), 1)
     assert vllm_generation.LLM is started
+    assert "LOCAL_RANK" not in os.environ  # or the next training would be a distributed one
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ def train(how: str) -> None:
     trainer.close()
     del engine
     gc.collect()
-    say({"step": "end", "given back": held() is None})
+    launched = "LOCAL_RANK" in os.environ or torch.distributed.is_initialized()
+    say({"step": "end", "given back": held() is None, "launched": launched})
 
 
 def say(row: Json) -> None:
@@ -103,6 +104,7 @@ def test_the_engine_samples_from_the_policy_of_now(how: str) -> None:
         assert row["objective/finished"] * 32 == row["val/num_eos_tokens"]
     assert 0 < rows[0]["objective/finished"] < 1
     assert '"given back": true' in ran.stdout
+    assert '"launched": false' in ran.stdout  # the next training here is one process
 
 
 def test_an_engine_left_behind_stops_the_training() -> None:

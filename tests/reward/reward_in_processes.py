@@ -3,11 +3,13 @@ whole training with its evaluations. The first process writes what came out.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from tiny_models import EOS, PAD, parameters, policy, quiet_arguments, reward_model, save
+from transformers import BertConfig, BertForSequenceClassification
 
 from rlhf.models.training import fit
 from rlhf.reward.objective import LossName, Objective
@@ -54,11 +56,27 @@ def ranked_prompts() -> list[RankedPrompt]:
     return made
 
 
+def encoder() -> BertForSequenceClassification:
+    """It is called whole where a decoder is called in parts."""
+    torch.manual_seed(2)
+    sizes: Any = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24}
+    layers: Any = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_labels": 1}
+    still: Any = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config = BertConfig(**sizes, **layers, **still, pad_token_id=PAD)
+    return BertForSequenceClassification(config).double()
+
+
 def steps(
-    folder: Path, loss: LossName, *, size: int, accumulation: int, shared: bool = True
+    folder: Path,
+    loss: LossName,
+    *,
+    size: int,
+    accumulation: int,
+    shared: bool = True,
+    made: Callable[[], Any] = reward_model,
 ) -> torch.Tensor:
     """The weights after five steps, and nu where it is learned."""
-    model: Any = reward_model()
+    model: Any = made()
     if loss != "bradley-terry":
         model.score.register_parameter(
             LOG_NU, torch.nn.Parameter(torch.tensor(0.1, dtype=torch.float64))
@@ -87,6 +105,10 @@ def steps(
     fit(trainer, log=lambda _: None, progress=lambda *_: None)
     assert (learned_log_nu(model) is not None) == (loss != "bradley-terry")
     return parameters(model)
+
+
+def encoder_steps(folder: Path, *, size: int) -> torch.Tensor:
+    return steps(folder, "bradley-terry", size=size, accumulation=1, shared=False, made=encoder)
 
 
 def whole(folder: Path, base: Path, *, size: int) -> list[float]:
@@ -126,6 +148,7 @@ def main() -> None:
     found = {
         "bradley-terry": steps(folder / "a", "bradley-terry", size=2, accumulation=1),
         "apart": steps(folder / "b", "bradley-terry", size=2, accumulation=1, shared=False),
+        "encoder": encoder_steps(folder / "g", size=2),
         "accumulated": steps(folder / "c", "bradley-terry", size=1, accumulation=2),
         "davidson": steps(folder / "d", "davidson", size=2, accumulation=1),
         "plackett-luce": steps(folder / "e", "plackett-luce", size=2, accumulation=1),
