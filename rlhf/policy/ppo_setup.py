@@ -165,6 +165,11 @@ def held_out_of(
     if held_out is None and eval_dataset is None:
         return None
     asked = eval_dataset if held_out is None else held_out.prompts
+    if isinstance(asked, dict):
+        raise ValueError(
+            f"eval_dataset holds several data sets ({', '.join(map(str, asked))}), and one is "
+            "evaluated on: join them, or give one of them"
+        )
     found = HeldOut(prompts_from(asked, tokenizer, collator=collator))
     if held_out is None or held_out.monitor is None:
         return found
