@@ -84,6 +84,18 @@ def load_policy(source: str | Path, dtype: str = "float32") -> PreTrainedModel:
     return without_dropout(model)
 
 
+def check_is_one(model: Any) -> None:
+    """Raises ValueError for an encoder with a decoder: here prompt and response are one row, which
+    one model reads.
+    """
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise ValueError(
+            f"{type(model).__name__} reads a prompt with an encoder and a response with a decoder, "
+            "and here one model reads both: choose a decoder (Llama, Qwen, GPT-2), or for rewards "
+            "an encoder (BERT, DeBERTa)"
+        )
+
+
 def check_logits(model: Any) -> None:
     """Log-probabilities are made from the output layer alone, and some models cap or scale its
     logits. Raises ValueError for those.
@@ -106,7 +118,7 @@ def load_scorer(
     the model is to be a `trained` one.
 
     Raises ValueError for an adapter that was saved without a score head, for a trained model
-    without one, and for weights that are not numbers.
+    without one, for an encoder with a decoder, and for weights that are not numbers.
     """
     drawn: set[str] = set()
     if (Path(source) / ADAPTER_CONFIG).exists():
@@ -127,6 +139,7 @@ def load_scorer(
                 f"{source} is no reward model: it has no score head of one label "
                 f"({min(drawn)}), so its scores would be random"
             )
+    check_is_one(model)
     _check_numbers(model, source, besides=drawn)
     model.config.pad_token_id = pad_token_id
     return without_dropout(model)

@@ -18,6 +18,8 @@ from transformers import (
     GraniteConfig,
     LlamaForSequenceClassification,
     PreTrainedConfig,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 from rlhf.models.batching import hidden_states, make_rows, response_logprobs
@@ -289,6 +291,15 @@ def test_a_language_model_gets_a_head_to_train_and_is_no_reward_model(folder: Pa
     assert score_head(load_scorer(folder, PAD)).out_features == 1
     with pytest.raises(ValueError, match=r"no score head of one label \(score\.weight\)"):
         load_scorer(folder, PAD, trained=True)
+
+
+def test_an_encoder_with_a_decoder_is_no_base_of_a_reward_model(tmp_path: Path) -> None:
+    """BART and T5 want prompt and response apart: the library failed in the first step."""
+    made = T5Config(vocab_size=300, d_model=32, d_kv=16, d_ff=48, num_layers=1, num_heads=2)
+    save(T5ForConditionalGeneration(made), tmp_path)
+    with pytest.raises(ValueError, match=r"^T5ForSequenceClassification reads .* choose") as error:
+        load_scorer(tmp_path, PAD)
+    one_sentence(error)
 
 
 def test_a_head_of_other_labels_is_drawn_anew_or_refused(tmp_path: Path) -> None:
