@@ -106,16 +106,10 @@ def test_models_that_cannot_serve_are_refused(tmp_path: Path) -> None:
     several = reward_model(300, dtype=torch.float32)
     several.config.num_labels = 2
     refused(tmp_path, "gives 2 numbers for a text", reward_model=several)
-    both: Json = {
-        "vocab_size": 300,
-        "d_model": 32,
-        "num_layers": 1,
-        "num_heads": 2,
-        "num_labels": 1,
-    }
     says = "reads a prompt with an encoder and a response with a decoder"
-    refused(tmp_path, says, reward_model=T5ForSequenceClassification(T5Config(num_labels=1, **both)))
-    refused(tmp_path, says, model=T5ForConditionalGeneration(T5Config(**both)))
+    apart = T5Config(vocab_size=300, d_model=32, num_layers=1, num_heads=2, num_labels=1)
+    refused(tmp_path, says, reward_model=T5ForSequenceClassification(apart))
+    refused(tmp_path, says, model=T5ForConditionalGeneration(apart))
     narrow = policy(300, dtype=torch.float16)
     refused(tmp_path, "of the policy are trained in float16, .* dtype=torch.float32", model=narrow)
     refused(
