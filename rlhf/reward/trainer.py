@@ -67,7 +67,8 @@ class RewardArguments(TrainingArguments):
 
 class RankedDataset(torch.utils.data.Dataset[tuple[RankedPrompt, range]]):
     """Ranked prompts, each with the positions of its responses among all responses of the data
-    set. Raises ValueError where there is none, and for a weight that is no number.
+    set. Raises ValueError where there is none, for rows of another kind, and for a weight that is
+    no number.
     """
 
     def __init__(self, ranked: Sequence[RankedPrompt]) -> None:
@@ -76,6 +77,11 @@ class RankedDataset(torch.utils.data.Dataset[tuple[RankedPrompt, range]]):
                 "no ranking of the train split has a strict pair: there is nothing to learn from"
             )
         for one in ranked:
+            if not isinstance(one, RankedPrompt):
+                raise ValueError(
+                    f"a row to train on is a {type(one).__name__} and must be a RankedPrompt: "
+                    "`rlhf import` takes preference files, docs/guides/dpo.md shows rows"
+                )
             for weight in (one.share, *one.weight, *(order.weight for order in one.orders)):
                 if not (math.isfinite(weight) and weight >= 0):
                     raise ValueError(

@@ -347,3 +347,23 @@ def test_prompts_of_the_library_and_of_the_test_are_the_same() -> None:
     rows = [message.to_json() for message in prompt.messages]
     rendered: Any = tokenizer().apply_chat_template(rows, add_generation_prompt=True)
     assert rendered["input_ids"] == prompt_ids(tokenizer(), prompt.messages)
+
+
+def test_rows_of_trls_preferences_are_told_what_they_must_be(tmp_path: Path, base: Path) -> None:
+    rows: Any = [{"prompt": "How?", "chosen": "So.", "rejected": "No."}]
+    with pytest.raises(ValueError, match="is a dict and must be a RankedPrompt: `rlhf import`"):
+        train(tmp_path, base, rows)
+
+
+def test_the_guides_rows_are_trained_on(tmp_path: Path, base: Path) -> None:
+    """docs/guides/dpo.md makes a RankedPrompt of a row of TRL's."""
+    guide = (Path(__file__).parents[2] / "docs/guides/dpo.md").read_text()
+    code = guide.split("```python\n# a row of TRL")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    exec("# a row of TRL" + code, names)
+    made = names["ranked"](tokenizer(), 3, {"prompt": "How?", "chosen": "So.", "rejected": "No."})
+    prompt = prompt_ids(tokenizer(), [Message("user", "How?")])
+    assert made.prompt == tuple(prompt)
+    assert made.responses == tuple(tuple(response_ids(tokenizer(), t)) for t in ("So.", "No."))
+    assert made.all_orders() == (Order(((0,), (1,)), 1.0),)
+    assert "loss" in train(tmp_path, base, [made] * 4)[0]

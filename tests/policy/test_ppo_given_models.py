@@ -107,7 +107,8 @@ def test_models_that_cannot_serve_are_refused(tmp_path: Path) -> None:
     several.config.num_labels = 2
     refused(tmp_path, "gives 2 numbers for a text", reward_model=several)
     says = "reads a prompt with an encoder and a response with a decoder"
-    apart = T5Config(vocab_size=300, d_model=32, num_layers=1, num_heads=2, num_labels=1)
+    sizes: Json = {"vocab_size": 300, "d_model": 32, "num_layers": 1, "num_labels": 1}
+    apart = T5Config(**sizes)
     refused(tmp_path, says, reward_model=T5ForSequenceClassification(apart))
     refused(tmp_path, says, model=T5ForConditionalGeneration(apart))
     narrow = policy(300, dtype=torch.float16)
