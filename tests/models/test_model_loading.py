@@ -330,3 +330,8 @@ def test_weights_that_are_no_numbers_are_refused_by_name(
     save(model, tmp_path)
     with pytest.raises(ValueError, match=r"layers\.1\.mlp\.up_proj\.weight holds NaN or infinity"):
         load_scorer(tmp_path, PAD, dtype)
+
+
+def test_a_type_that_nothing_trains_in_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="one of float32, bfloat16, float64, got 'float16'"):
+        load_policy(folder, "float16")

@@ -367,3 +367,24 @@ def test_the_guides_rows_are_trained_on(tmp_path: Path, base: Path) -> None:
     assert made.responses == tuple(tuple(response_ids(tokenizer(), t)) for t in ("So.", "No."))
     assert made.all_orders() == (Order(((0,), (1,)), 1.0),)
     assert "loss" in train(tmp_path, base, [made] * 4)[0]
+
+
+GOOD = RankedPrompt("p", (5, 6), ((7, 1), (8, 1)), (1, 1), (0,), (1,), (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (replace(GOOD, prompt=()), "the prompt of p has no token"),
+        (replace(GOOD, responses=((7, 1), ())), "a ranking of p has a response without a token"),
+        (replace(GOOD, prompt=(5, 300)), "holds the token 300, and the model knows 300"),
+        (replace(GOOD, responses=((-3, 1), (8, 1))), "holds the token -3"),
+        (replace(GOOD, worse=(2,)), "names a response in its pairs that is none of its 2"),
+        (replace(GOOD, weight=(0.5, 0.5)), "as many of `better`, `worse` and `weight`"),
+    ],
+)
+def test_rankings_that_contradict_themselves_are_refused(
+    tmp_path: Path, base: Path, bad: RankedPrompt, says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        train(tmp_path, base, [GOOD, bad])
