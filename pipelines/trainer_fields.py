@@ -66,7 +66,7 @@ def _check_values(section: str, kind: Any, trainer: Json) -> None:
                 f"{section}.trainer.{key} must be a number, got {value!r}"
                 + (
                     " (write 5.0e-5, not 5e-5: YAML reads that as text)"
-                    if "e" in str(value)
+                    if isinstance(value, str) and "e" in value
                     else ""
                 )
             )

@@ -34,6 +34,13 @@ ADAPTER_CONFIG = "adapter_config.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
+def torch_dtype(dtype: str) -> torch.dtype:
+    """The type of this name. Raises ValueError for others: float16 is too narrow to train in."""
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    return DTYPES[dtype]
+
+
 def trained_dtype(dtype: str, lora: LoraSettings | None) -> str:
     """What a model is held in while all of its weights are trained: float32 where bfloat16 is asked
     for, which has 8 bits, so that a step smaller than a 500th of a weight would leave it as it was.
@@ -79,9 +86,21 @@ def load_policy(source: str | Path, dtype: str = "float32") -> PreTrainedModel:
     """A causal language model, dropout off. Raises ValueError for one whose log-probabilities we
     would get wrong.
     """
-    model: PreTrainedModel = _load(AutoModelForCausalLM, source, "model", dtype=DTYPES[dtype])
+    model: PreTrainedModel = _load(AutoModelForCausalLM, source, "model", dtype=torch_dtype(dtype))
     check_logits(model)
     return without_dropout(model)
+
+
+def check_is_one(model: Any) -> None:
+    """Raises ValueError for an encoder with a decoder: here prompt and response are one row, which
+    one model reads.
+    """
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise ValueError(
+            f"{type(model).__name__} reads a prompt with an encoder and a response with a decoder, "
+            "and here one model reads both: choose a decoder (Llama, Qwen, GPT-2), or for rewards "
+            "an encoder (BERT, DeBERTa)"
+        )
 
 
 def check_logits(model: Any) -> None:
@@ -106,7 +125,7 @@ def load_scorer(
     the model is to be a `trained` one.
 
     Raises ValueError for an adapter that was saved without a score head, for a trained model
-    without one, and for weights that are not numbers.
+    without one, for an encoder with a decoder, and for weights that are not numbers.
     """
     drawn: set[str] = set()
     if (Path(source) / ADAPTER_CONFIG).exists():
@@ -116,7 +135,7 @@ def load_scorer(
             AutoModelForSequenceClassification,
             source,
             "model",
-            dtype=DTYPES[dtype],
+            dtype=torch_dtype(dtype),
             num_labels=1,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
@@ -127,6 +146,7 @@ def load_scorer(
                 f"{source} is no reward model: it has no score head of one label "
                 f"({min(drawn)}), so its scores would be random"
             )
+    check_is_one(model)
     _check_numbers(model, source, besides=drawn)
     model.config.pad_token_id = pad_token_id
     return without_dropout(model)
@@ -172,7 +192,7 @@ def _load_adapted_scorer(folder: Path, dtype: str) -> PreTrainedModel:
             "random: train it again with task_type SEQ_CLS and the head in modules_to_save"
         )
     adapted = AutoPeftModelForSequenceClassification.from_pretrained(
-        folder, dtype=DTYPES[dtype], num_labels=1
+        folder, dtype=torch_dtype(dtype), num_labels=1
     )
     return adapted.merge_and_unload()  # type: ignore[no-any-return]
 
@@ -245,7 +265,7 @@ def save_whole(
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     if dtype is not None:
-        model.to(DTYPES[dtype])
+        model.to(torch_dtype(dtype))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

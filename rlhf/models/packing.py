@@ -40,6 +40,12 @@ TOLERANCE = {
     torch.float16: 1e-2,
 }
 HALF_PRECISION = 1e-3
+# transformers 5.23 gave it another name; the old one warns.
+RECOMPUTES = next(
+    name
+    for name in ("is_activation_checkpointing", "is_gradient_checkpointing")
+    if hasattr(PreTrainedModel, name)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +213,7 @@ def shares_prefix(model: PreTrainedModel, widest_tokens: int) -> bool:
     config = model.config.get_text_config()
     if not attends_to_all(config, widest_tokens):
         return False
-    if getattr(config, "is_encoder_decoder", False) or model.is_gradient_checkpointing:
+    if getattr(config, "is_encoder_decoder", False) or getattr(model, RECOMPUTES):
         return False
     if is_compiled(model):
         return False

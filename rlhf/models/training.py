@@ -20,10 +20,16 @@ from transformers import (
 )
 
 from rlhf.data.identity import Json
+from rlhf.models.checkpoint_folders import (
+    WHOLE,
+    check_checkpoint,
+    deleting_none,
+    finish_checkpoint,
+    newest_checkpoint,
+)
 from rlhf.models.compiling import compile_layers
 
 CHECKPOINTS = "checkpoints"
-WHOLE = "whole"
 # transformers 5.23 gave recomputation another name; the old one warns.
 CHECKPOINTING = next(
     name
@@ -46,7 +52,8 @@ class QuietTrainer(Trainer):
 
     def train(self, resume_from_checkpoint: Any = None, *arguments: Any, **named: Any) -> Any:
         """Trains to the end. `resume_from_checkpoint=True` goes on from the newest checkpoint that
-        was written to its end. Raises ValueError where there is none.
+        was written to its end. Raises ValueError where there is none, and for one that is damaged
+        or of another seed.
         """
         if resume_from_checkpoint is True:
             found = newest_checkpoint(Path(self.args.output_dir or "."))
@@ -56,11 +63,16 @@ class QuietTrainer(Trainer):
                     "resume_from_checkpoint to start anew, or name a checkpoint"
                 )
             resume_from_checkpoint = str(found)
+        if resume_from_checkpoint:
+            check_checkpoint(Path(resume_from_checkpoint), self.args.seed)
         return super().train(resume_from_checkpoint, *arguments, **named)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        mark_whole(self.args, self.state)
+        folder = Path(self.args.output_dir or ".") / f"checkpoint-{self.state.global_step}"
+        (folder / WHOLE).unlink(missing_ok=True)  # while it is written again, it is not
+        with deleting_none(self.args) as limit:
+            super()._save_checkpoint(model, trial)
+        finish_checkpoint(self.args, self.state, limit)
 
     def compute_loss_context_manager(self) -> Any:
         """The Trainer wraps a model's `forward` for `bf16`; our losses call parts of the model."""
@@ -114,6 +126,7 @@ class _Reporter(TrainerCallback):
         self.log = log if main else lambda _: None  # of several processes one reports
         self.progress = progress if main else lambda *_: None
         self.rows: list[Json] = []
+        self.limit: int | None = None  # checkpoints to keep
 
     def on_train_begin(
         self,
@@ -163,7 +176,7 @@ class _Reporter(TrainerCallback):
         control: TrainerControl,  # noqa: ARG002
         **_: Any,
     ) -> None:
-        mark_whole(args, state)
+        finish_checkpoint(args, state, self.limit)
 
 
 def fit(
@@ -180,7 +193,10 @@ def fit(
     trainer.add_callback(reporter)
     checkpoint = newest_checkpoint(Path(trainer.args.output_dir or "."))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if checkpoint is not None:
+        check_checkpoint(checkpoint, trainer.args.seed)
+    with deleting_none(trainer.args) as reporter.limit:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     return _tail_means(reporter.rows)
 
 
@@ -190,15 +206,3 @@ def _tail_means(rows: Sequence[Json]) -> Json:
     tail = steps[-max(1, len(steps) // 10) :]
     names = sorted({name for row in tail for name in row})
     return {name: fmean(row[name] for row in tail if name in row) for name in names}
-
-
-def mark_whole(args: TrainingArguments, state: TrainerState) -> None:
-    """Says of the checkpoint of this step that it was written to its end."""
-    if state.is_world_process_zero and args.output_dir is not None:
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint in a trainer's output folder that was written to its end."""
-    whole = [marker.parent for marker in folder.glob(f"checkpoint-*/{WHOLE}")]
-    return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)

@@ -80,8 +80,13 @@ def sample_and_choose(
 
     Returns the choices and the figures: how many, and `reward_best_of`, the mean reward of the
     best of n for n in powers of two, by `pool_estimate`. Raises FloatingPointError for a reward
-    that is no number.
+    that is no number, and ValueError where there is nothing to draw.
     """
+    if not prompts or num_samples < 1:
+        raise ValueError(
+            f"there is nothing to choose from in {num_samples} samples of each of {len(prompts)} "
+            "prompts: give prompts, and num_samples above 0"
+        )
     wanted = [(prompt, number) for prompt in prompts for number in range(num_samples)]
     drawn = sample(
         policy,

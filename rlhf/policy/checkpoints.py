@@ -4,22 +4,25 @@ as anything can load it.
 
 import json
 import logging
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, TrainingArguments
 
+from rlhf.data.identity import Json
 from rlhf.models.training import QuietTrainer
 from rlhf.policy.held_out import Watch
 from rlhf.policy.kl import KLController
-from rlhf.policy.ppo_config import PPOConfig
+from rlhf.policy.ppo_config import COMPUTED, PPOConfig
 from rlhf.policy.ppo_models import all_finite, load_trained_state, trained_state
 from rlhf.policy.training_log import Averages
 
 WEIGHTS = "policy_and_value.pt"
 STATE = "ppo_state.json"
 SCHEDULE = "scheduler.pt"  # of the Trainer
+PATHS = ("sft_model_path", "reward_model_path", "vllm_server_base_url")  # may have moved
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,7 @@ class KeptTrainer(QuietTrainer):
     controller: KLController
     averages: Averages
     watch: Watch
-    _settings_held: dict[str, float]
+    _settings_held: Json
     # What `_steered` gave at the end of a rollout, while the weights are still those of then.
     _between: tuple[float, dict[str, list[float]]] | None = None
 
@@ -125,16 +128,21 @@ class KeptTrainer(QuietTrainer):
         if checkpoint is None or not (Path(checkpoint) / SCHEDULE).exists():
             return
         for name, value in self._settings().items():
-            held = self._settings_held[name]
+            held = self._settings_held.get(name, value)
             if held != value:
-                log.warning("PPO goes on with %s %g, where it had %g.", name, value, held)
+                log.warning("PPO goes on with %s %s, where it had %s.", name, value, held)
         held = self._settings_held["learning_rate"]
         if held not in {0, self.config.learning_rate}:  # both would take the checkpoint's again
             rescale(self.optimizer, self.lr_scheduler, self.config.learning_rate / held)
 
-    def _settings(self) -> dict[str, float]:
-        """What may be given anew to a training that goes on, since errors ask for it."""
-        return {"kl_coef": self.config.kl_coef, "learning_rate": self.config.learning_rate}
+    def _settings(self) -> Json:
+        """What may be given anew to a training that goes on, as errors ask for: PPO's own settings
+        but the paths and what follows from sizes, and the learning rate.
+        """
+        names = {one.name for one in fields(PPOConfig)}
+        names -= {*COMPUTED, *PATHS, *(one.name for one in fields(TrainingArguments))}
+        settings = {name: getattr(self.config, name) for name in sorted(names)}
+        return {**settings, "learning_rate": self.config.learning_rate}
 
     def _sizes(self) -> dict[str, int]:
         """What turns a count of steps into a place in the training."""

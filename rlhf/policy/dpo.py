@@ -29,7 +29,6 @@ from rlhf.models.loading import (
 )
 from rlhf.models.lora import LoraSettings
 from rlhf.models.packing import TOLERANCE, in_batches, per_response
-from rlhf.models.places import check_places
 from rlhf.models.training import fit
 from rlhf.reward.objective import Objective
 from rlhf.reward.rankings import RankedBatch, RankedPrompt
@@ -38,6 +37,7 @@ from rlhf.reward.trainer import (
     RankedCollator,
     RankedDataset,
     RankedTrainer,
+    check_readable,
     first_log_nu,
 )
 
@@ -63,7 +63,7 @@ class DPOTrainer(RankedTrainer):
         response_tokens: torch.Tensor | None = None,
         **arguments: Any,
     ) -> None:
-        if not beta > 0:
+        if not 0 < beta < math.inf:
             raise ValueError(f"beta must be above 0, got {beta}: below, the worse would be learned")
         super().__init__(**arguments)
         self.beta = beta
@@ -135,7 +135,7 @@ def train_dpo(
     Returns what `fit` returns, and `nu` for a loss that knows ties: where the objective gives none
     it is the one at which the reference, to which all responses are worth the same, ties as often
     as people did. Raises ValueError where there is nothing to train on, and for what is longer than
-    the model can read.
+    the model can read, or that it does not know.
     """
     data = RankedDataset(train)
     args = TrainingArguments(**{"remove_unused_columns": False, **trainer_args})
@@ -144,7 +144,13 @@ def train_dpo(
     if objective.ties and objective.nu is None:
         objective = replace(objective, nu=math.exp(float(first_log_nu(train).detach())))
     model = load_policy(policy, trained_dtype(dtype, lora)).to(args.device)  # type: ignore[arg-type]
-    check_places(model, max(one.longest_tokens for one in train))
+    check_readable(model, train)
+    empty = [one.prompt_id for one in train if not one.prompt]
+    if empty:
+        raise ValueError(
+            f"the prompt of {empty[0]} has no token, so that its responses' first has no "
+            "probability: leave it out"
+        )
     reference = kept_reference(model, train, pad, args)
     lengths = [len(response) for one in train for response in one.responses]
     set_seed(args.seed)  # adapters are drawn

@@ -248,11 +248,7 @@ class PPOTrainer(KeptTrainer):
             self.config.seed,
         )
         prompts: Any = self.prompts
-        return torch.utils.data.DataLoader(
-            prompts,
-            batch_sampler=batches,
-            collate_fn=list,
-        )
+        return torch.utils.data.DataLoader(prompts, batch_sampler=batches, collate_fn=list)
 
     def train(self, *arguments: Any, **named: Any) -> Any:
         """Trains to the end; after SIGTERM to the end of the rollout, and then ends the process
@@ -365,6 +361,10 @@ class PPOTrainer(KeptTrainer):
             # Without gradients the optimizer leaves the weights as they are.
             model.zero_grad(set_to_none=True)
             self._ended = True
+        elif torch.isinf(total):  # the Trainer would log the mean of the losses before it
+            raise FloatingPointError(
+                f"an update's loss is {float(total)}: set reward_clip, or lower learning_rate"
+            )
         self.averages.note({**numbers, "policy/updates_skipped": float(self._ended)})
         return total  # type: ignore[no-any-return]
 

@@ -1,6 +1,7 @@
 """The settings of PPO: the names that they had in TRL 1.12, and ours beside them."""
 
 import math
+import numbers
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +13,7 @@ POSITIVE = (
     "response_length",
     "temperature",
     "per_device_train_batch_size",
+    "gradient_accumulation_steps",
     "cliprange",
     "cliprange_value",
     "kl_horizon",
@@ -37,10 +39,21 @@ NOT_NEGATIVE = (
     "length_penalty",
     "num_sample_generations",
 )
-WHOLE = ("num_ppo_epochs", "num_mini_batches")
+WHOLE = (
+    "response_length",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "num_ppo_epochs",
+    "num_mini_batches",
+    "local_rollout_forward_batch_size",
+    "num_sample_generations",
+)
+# Without a bound they weigh all else down, or leave nothing but noise.
+FINITE = ("temperature", *NOT_NEGATIVE)
 STEPS_OF_ONE_PASS = 4  # where neither passes nor mini-batches are given
 # TRL computed these over whatever was given.
 COMPUTED = (
+    "world_size",
     "num_total_batches",
     "micro_batch_size",
     "local_batch_size",
@@ -176,6 +189,7 @@ class PPOConfig(TrainingArguments):
     ds3_gather_for_generation: bool = field(
         default=True, metadata={"help": "Of DeepSpeed ZeRO-3, which this trainer does not run on."}
     )
+    world_size: int | None = field(default=None, metadata={"help": "Computed."})
     num_total_batches: int | None = field(default=None, metadata={"help": "Computed."})
     micro_batch_size: int | None = field(default=None, metadata={"help": "Computed."})
     local_batch_size: int | None = field(default=None, metadata={"help": "Computed."})
@@ -192,25 +206,39 @@ class PPOConfig(TrainingArguments):
     def _check_ranges(self) -> None:
         for name in WHOLE:
             value = getattr(self, name)
-            if value is not None and type(value) is not int:
+            if value is not None and not isinstance(value, numbers.Integral):
                 raise ValueError(f"{name} must be a whole number, got {value!r}")
         for name in POSITIVE + POSITIVE_OR_NONE:
-            value = getattr(self, name)
-            if not (value is None and name in POSITIVE_OR_NONE) and not value > 0:
-                raise ValueError(f"{name} must be above 0, got {value}")
+            if not (name in POSITIVE_OR_NONE and getattr(self, name) is None):
+                self._check_bounds(name, self._number(name) > 0, "be above 0")
         for name in NOT_NEGATIVE:
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+            self._check_bounds(name, self._number(name) >= 0, "not be negative")
+        for name in FINITE:
+            self._check_bounds(name, math.isfinite(self._number(name)), "be finite")
         for name in ("gamma", "lam"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
-        if self.missing_eos_penalty is not None and self.missing_eos_penalty < 0:
-            raise ValueError(
-                f"missing_eos_penalty is taken off the score: it must not be negative, got "
-                f"{self.missing_eos_penalty}"
-            )
+            self._check_bounds(name, 0 <= self._number(name) <= 1, "lie in 0 to 1")
+        if self.missing_eos_penalty is not None:
+            penalty = self._number("missing_eos_penalty")
+            if not 0 <= penalty < math.inf:
+                raise ValueError(
+                    f"missing_eos_penalty is taken off the score: it must not be negative, got "
+                    f"{penalty}"
+                )
         if self.kl_estimator not in {"k1", "k3"}:
             raise ValueError(f"kl_estimator must be k1 or k3, got {self.kl_estimator!r}")
+
+    def _number(self, name: str) -> float:
+        """The setting of this name. Raises ValueError for what is no number: YAML reads 1e4 as a
+        text.
+        """
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise ValueError(f"{name} must be a number, got {value!r}")
+        return float(value)
+
+    def _check_bounds(self, name: str, holds: bool, bounds: str) -> None:
+        if not holds:
+            raise ValueError(f"{name} must {bounds}, got {getattr(self, name)}")
 
     def _refuse(self) -> None:
         if self.stop_token not in {None, "eos"}:
@@ -239,6 +267,12 @@ class PPOConfig(TrainingArguments):
             ("neftune_noise_alpha", self.neftune_noise_alpha, "would move ratios by chance"),
             ("fsdp", self.fsdp, "would cut up a policy that must be whole to sample"),
             ("enable_jit_checkpoint", self.enable_jit_checkpoint, "would save amid a rollout"),
+            ("label_smoothing_factor", self.label_smoothing_factor, "is of a loss over labels"),
+            (
+                "lr_scheduler_type reduce_lr_on_plateau",
+                self.lr_scheduler_type == "reduce_lr_on_plateau",
+                "would wait for an evaluation of the Trainer's, and PPO has its own",
+            ),
             ("save_strategy best", self.save_strategy == "best", "would never save"),
         ):
             if found:
@@ -257,6 +291,7 @@ class PPOConfig(TrainingArguments):
 
     def _divide(self) -> None:
         """Sizes of a rollout and of its parts, over all processes."""
+        processes: int = TrainingArguments.world_size.fget(self)  # type: ignore[attr-defined]
         whole = self.per_device_train_batch_size * self.gradient_accumulation_steps
         default = math.gcd(whole, STEPS_OF_ONE_PASS) if self.num_ppo_epochs is None else 1
         parts = self.num_mini_batches if self.num_mini_batches is not None else default
@@ -269,7 +304,7 @@ class PPOConfig(TrainingArguments):
         passes = self.num_ppo_epochs if self.num_ppo_epochs is not None else 1
         self.num_ppo_epochs, self.num_mini_batches = passes, parts
         self.updates_per_pass, self.updates_per_rollout = parts, passes * parts
-        self.rollout_size = whole * self.world_size
+        self.rollout_size = whole * processes
         if self.total_episodes is not None and self.total_episodes < self.rollout_size:
             raise ValueError(
                 f"total_episodes is {self.total_episodes}, less than one rollout of "
@@ -280,14 +315,15 @@ class PPOConfig(TrainingArguments):
                 f"kl_horizon is {self.kl_horizon}, so that one rollout of {self.rollout_size} "
                 "episodes could turn the sign of kl_coef: set it to several rollouts' episodes"
             )
-        self._computed = {
-            "micro_batch_size": self.per_device_train_batch_size * self.world_size,
+        computed = {
+            "world_size": processes,
+            "micro_batch_size": self.per_device_train_batch_size * processes,
             "local_batch_size": whole,
             "batch_size": self.rollout_size,
             "local_mini_batch_size": whole // parts,
             "mini_batch_size": self.rollout_size // parts,
         }
-        for name, value in self._computed.items():
+        for name, value in computed.items():
             self._fill(name, value)
 
     def _fill(self, name: str, value: int) -> None:

@@ -135,9 +135,11 @@ class OneBase(Recomputes):
     @contextmanager
     def as_reference(self) -> Iterator[None]:
         """The base without adapters."""
-        with _without_adapters(self.base):
-            yield
-        self._train_only_policy_and_value()
+        try:
+            with _without_adapters(self.base):
+                yield
+        finally:
+            self._train_only_policy_and_value()
 
     @torch.no_grad()
     def score(
@@ -273,23 +275,29 @@ def _reference(policy: Any, adapter: str | None) -> Any:
 
 @contextmanager
 def _without_adapters(model: Any) -> Iterator[None]:
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    with model.disable_adapter():
+    with _training_what_it_trains(model), model.disable_adapter():
         yield
-    for weight in trained:
-        weight.requires_grad_(True)
 
 
 @contextmanager
 def _with_adapter(model: Any, adapter: str) -> Iterator[None]:
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
     back = model.active_adapter
-    model.set_adapter(adapter)
+    with _training_what_it_trains(model):
+        model.set_adapter(adapter)
+        try:
+            yield
+        finally:
+            model.set_adapter(back)
+
+
+@contextmanager
+def _training_what_it_trains(model: Any) -> Iterator[None]:
+    """Whatever peft switches on and off within: afterwards the same weights are trained, also
+    where something failed, for what is saved then.
+    """
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
     try:
         yield
     finally:
-        model.set_adapter(back)
-        for weight in model.parameters():
-            weight.requires_grad_(False)
-        for weight in trained:
-            weight.requires_grad_(True)
+        for name, weight in model.named_parameters():
+            weight.requires_grad_(name in trained)

@@ -4,9 +4,16 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rlhf.models.loading import check_logits, load_policy, load_scorer, without_dropout
+from rlhf.models.loading import (
+    check_is_one,
+    check_logits,
+    load_policy,
+    load_scorer,
+    without_dropout,
+)
 from rlhf.models.places import places_of
 from rlhf.policy.held_out import HeldOut, conversations_of
 from rlhf.policy.ppo_batches import prompts_from
@@ -47,6 +54,7 @@ def models_of(
         if args.sft_model_path is None:
             raise ValueError("there is no policy: give model, or sft_model_path")
         model = load_policy(args.sft_model_path)
+    check_is_one(model)
     check_logits(model)
     if peft_config is not None:
         model = _adapted(model, peft_config)
@@ -56,10 +64,12 @@ def models_of(
             "no weight of the policy is to be trained: load its adapter with is_trainable=True, or "
             "name it as model_adapter_name"
         )
+    _check_width("policy", model)
     without_dropout(model)
     if value_model is None:
         return SharedTrunk(model, reference_adapter=args.ref_adapter_name), reward_model
     value_model_of(value_model)
+    _check_width("value model", value_model)
     _check_known(
         "value model", value_model, model, tokenizer, "value_model for a value head on the policy"
     )
@@ -68,6 +78,17 @@ def models_of(
     without_dropout(value_model)
     models = PolicyAndValue(model, value_model, reference_adapter=args.ref_adapter_name)
     return models, reward_model
+
+
+def _check_width(name: str, model: Any) -> None:
+    """Raises ValueError for weights that are to be trained in float16: Adam's 1e-8, and squares of
+    small gradients, are 0 there.
+    """
+    if any(one.requires_grad and one.dtype == torch.float16 for one in model.parameters()):
+        raise ValueError(
+            f"weights of the {name} are trained in float16, which is too narrow for their steps: "
+            "load it with dtype=torch.float32, or torch.bfloat16"
+        )
 
 
 def _check_known(
@@ -165,6 +186,11 @@ def held_out_of(
     if held_out is None and eval_dataset is None:
         return None
     asked = eval_dataset if held_out is None else held_out.prompts
+    if isinstance(asked, dict):
+        raise ValueError(
+            f"eval_dataset holds several data sets ({', '.join(map(str, asked))}), and one is "
+            "evaluated on: join them, or give one of them"
+        )
     found = HeldOut(prompts_from(asked, tokenizer, collator=collator))
     if held_out is None or held_out.monitor is None:
         return found

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.records import Message
 from rlhf.models.conversation import prompt_ids, response_ids
-from rlhf.models.loading import SCORE_HEADS, eos_token_id
+from rlhf.models.loading import SCORE_HEADS, check_is_one, eos_token_id
 from rlhf.models.places import places_of
 from rlhf.reward.scorer import Scorer
 
@@ -216,6 +216,7 @@ def _of_model(
 
 def _check_judge(model: Any, which: str) -> None:
     """Raises ValueError for what gives no single score a text: a causal model, several labels."""
+    check_is_one(model)
     labels = getattr(model.config, "num_labels", 1)
     if not any(hasattr(model, head.split(".")[0]) for head in SCORE_HEADS):
         raise ValueError(

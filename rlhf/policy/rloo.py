@@ -4,6 +4,7 @@ made of them; dropout is off; a response that does not end costs; the reference 
 Ahmadian et al. (2024), Back to basics.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,14 @@ class RLOOArguments(RLOOConfig):
     missing_eos_penalty: float = field(
         default=1.0, metadata={"help": "Taken off the score of a response that does not end."}
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()  # type: ignore[no-untyped-call]
+        if not 0 <= self.missing_eos_penalty < math.inf:
+            raise ValueError(
+                "missing_eos_penalty is taken off the score: it must not be negative, got "
+                f"{self.missing_eos_penalty}"
+            )
 
 
 class RLOOTrainer(TRLRLOOTrainer):

@@ -11,7 +11,6 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArgumen
 
 from rlhf.data.identity import Json
 from rlhf.models.loading import (
-    DTYPES,
     add_adapters,
     load_scorer,
     load_tokenizer,
@@ -19,6 +18,7 @@ from rlhf.models.loading import (
     pad_token_id,
     save_whole,
     score_head,
+    torch_dtype,
     trained_dtype,
 )
 from rlhf.models.lora import LoraSettings
@@ -67,7 +67,8 @@ class RewardArguments(TrainingArguments):
 
 class RankedDataset(torch.utils.data.Dataset[tuple[RankedPrompt, range]]):
     """Ranked prompts, each with the positions of its responses among all responses of the data
-    set. Raises ValueError where there is none, and for a weight that is no number.
+    set. Raises ValueError where there is none, for rows of another kind, and for one that
+    contradicts itself.
     """
 
     def __init__(self, ranked: Sequence[RankedPrompt]) -> None:
@@ -76,12 +77,14 @@ class RankedDataset(torch.utils.data.Dataset[tuple[RankedPrompt, range]]):
                 "no ranking of the train split has a strict pair: there is nothing to learn from"
             )
         for one in ranked:
-            for weight in (one.share, *one.weight, *(order.weight for order in one.orders)):
-                if not (math.isfinite(weight) and weight >= 0):
-                    raise ValueError(
-                        f"a ranking of {one.prompt_id} has the weight {weight}: it must be a "
-                        "number, 0 or more"
-                    )
+            if not isinstance(one, RankedPrompt):
+                raise ValueError(
+                    f"a row to train on is a {type(one).__name__} and must be a RankedPrompt: "
+                    "`rlhf import` takes preference files, docs/guides/dpo.md shows rows"
+                )
+            wrong = _fault_of(one)
+            if wrong is not None:
+                raise ValueError(f"a ranking of {one.prompt_id} {wrong}")
         self.ranked = ranked
         self.starts = [0]
         for one in ranked:
@@ -92,6 +95,36 @@ class RankedDataset(torch.utils.data.Dataset[tuple[RankedPrompt, range]]):
 
     def __getitem__(self, index: int) -> tuple[RankedPrompt, range]:
         return self.ranked[index], range(self.starts[index], self.starts[index + 1])
+
+
+def _fault_of(one: RankedPrompt) -> str | None:
+    """What is wrong with a ranking, where something is."""
+    for weight in (one.share, *one.weight, *(order.weight for order in one.orders)):
+        if not (math.isfinite(weight) and weight >= 0):
+            return f"has the weight {weight}: it must be a number, 0 or more"
+    if not all(one.responses):
+        return "has a response without a token: leave it out"
+    if not len(one.better) == len(one.worse) == len(one.weight):
+        return "must have as many of `better`, `worse` and `weight`, one of each for a pair"
+    if not all(0 <= place < len(one.responses) for place in (*one.better, *one.worse)):
+        return f"names a response in its pairs that is none of its {len(one.responses)}"
+    return None
+
+
+def check_readable(model: PreTrainedModel, ranked: Sequence[RankedPrompt]) -> None:
+    """Raises ValueError for a ranking that is longer than the model can read, and for a token that
+    it does not know: on a GPU that would end in an assertion without a name.
+    """
+    check_places(model, max(one.longest_tokens for one in ranked))
+    known = model.config.get_text_config().vocab_size
+    for one in ranked:
+        ids = [token for row in (one.prompt, *one.responses) for token in row]
+        if not 0 <= min(ids) <= max(ids) < known:
+            odd = next(token for token in ids if not 0 <= token < known)
+            raise ValueError(
+                f"a ranking of {one.prompt_id} holds the token {odd}, and the model knows {known}: "
+                "make its ids with the model's own tokenizer"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +348,7 @@ def train_reward(
     tokenizer = load_tokenizer(base)
     pad = pad_token_id(tokenizer)
     model = load_scorer(base, pad, trained_dtype(dtype, lora))
-    check_places(model, max(one.longest_tokens for one in (*train, *validation)))
+    check_readable(model, [*train, *validation])
     assert ensemble.members == 1 or ensemble.kind == "heads"
     widen(model, ensemble.members, seed)
     if objective.ties and objective.nu is None:
@@ -338,7 +371,7 @@ def train_reward(
     nu = None if log_nu is None else float(log_nu.detach().exp())
     plain: PreTrainedModel = trained if lora is None else trained.merge_and_unload()
     # What is saved is what gets its zero and its unit.
-    plain.to(DTYPES[dtype])  # type: ignore[arg-type]
+    plain.to(torch_dtype(dtype))  # type: ignore[arg-type]
     if hasattr(score_head(plain), LOG_NU):
         delattr(score_head(plain), LOG_NU)  # the saved model is plain
     if ensemble.members == 1:

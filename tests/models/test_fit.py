@@ -4,6 +4,9 @@ That resuming gives the same weights is tested beside each trainer, with `interr
 """
 
 import math
+import os
+import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +21,12 @@ from tiny_models import (
     quiet_arguments,
     tokenizer,
 )
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from rlhf.data.identity import Json
+from rlhf.models.checkpoint_folders import finish_checkpoint, newest_checkpoint
 from rlhf.models.decoder import DocumentCollator, Documents
-from rlhf.models.training import QuietTrainer, fit, newest_checkpoint, trainer_settings
+from rlhf.models.training import QuietTrainer, fit, trainer_settings
 
 TEXTS = [f"Sentence number {number} of the test." for number in range(12)]
 
@@ -149,6 +153,75 @@ def test_newest_is_by_number_and_none_is_none(tmp_path: Path) -> None:
     for step in (9, 10):
         (tmp_path / f"checkpoint-{step}" / "whole").touch()
     assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+
+
+def test_a_file_that_is_cut_short_makes_a_checkpoint_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(trainer_in(tmp_path, save_strategy="steps", save_steps=2))
+    folder = tmp_path / "checkpoints"
+    weights = folder / "checkpoint-6" / "model.safetensors"
+    size = weights.stat().st_size
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert newest_checkpoint(folder) == folder / "checkpoint-4"
+    assert f"checkpoint-6 is damaged, model.safetensors has 100 bytes of {size}" in caplog.text
+
+
+def test_nothing_goes_on_from_weights_alone(tmp_path: Path) -> None:
+    """Without its optimizer a training would start moments and schedule anew."""
+    run(trainer_in(tmp_path, save_strategy="steps", save_steps=2, save_only_model=True))
+    assert (tmp_path / "checkpoints" / "checkpoint-6").exists()
+    assert newest_checkpoint(tmp_path / "checkpoints") is None
+
+
+class PutAhead(TrainerCallback):
+    """Dates each checkpoint an hour later than it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        later = time.time() + 3600
+        for path in self.folder.iterdir():
+            os.utime(path, (later, later))
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["by fit", "by train"])
+def test_the_last_checkpoint_is_deleted_when_the_new_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, direct: bool
+) -> None:
+    """Also where the clock was put back, so that the new one is the older by its files' times."""
+    folder = tmp_path / "checkpoints"
+    trainer = trainer_in(tmp_path, save_strategy="steps", save_steps=1, save_total_limit=1)
+    seen: list[str | None] = []
+    plain = shutil.rmtree
+
+    def deleted(path: Path, *arguments: Any, **named: Any) -> None:
+        newest = newest_checkpoint(folder)
+        seen.append(None if newest is None else newest.name)
+        plain(path, *arguments, **named)
+
+    monkeypatch.setattr(shutil, "rmtree", deleted)
+    trainer.add_callback(PutAhead(folder))
+    trainer.train() if direct else run(trainer)
+    assert seen == [f"checkpoint-{step}" for step in range(2, 7)]
+    assert [path.name for path in folder.iterdir()] == ["checkpoint-6"]
+    assert trainer.args.save_total_limit == 1
+
+
+def test_the_best_checkpoint_stays(tmp_path: Path) -> None:
+    args = TrainingArguments(**quiet_arguments(tmp_path))
+    folder = tmp_path / "checkpoints"
+    for step in (1, 2, 3, 4, 9):
+        (folder / f"checkpoint-{step}").mkdir(parents=True)
+    (folder / "checkpoint-best").mkdir()
+    state = TrainerState(global_step=4, best_model_checkpoint=str(folder / "checkpoint-1"))
+    state.is_world_process_zero = True
+    left = [{"1", "3", "4"}, {"1", "4"}, {"1", "4"}]
+    for limit, names in zip((3, 2, 1), left, strict=True):
+        finish_checkpoint(args, state, limit)
+        found = {path.name.removeprefix("checkpoint-") for path in folder.iterdir()}
+        assert found == names | {"9", "best"}
 
 
 def test_same_seed_same_weights_other_seed_other_order(tmp_path: Path) -> None:

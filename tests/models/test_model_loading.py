@@ -18,6 +18,8 @@ from transformers import (
     GraniteConfig,
     LlamaForSequenceClassification,
     PreTrainedConfig,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 from rlhf.models.batching import hidden_states, make_rows, response_logprobs
@@ -291,6 +293,15 @@ def test_a_language_model_gets_a_head_to_train_and_is_no_reward_model(folder: Pa
         load_scorer(folder, PAD, trained=True)
 
 
+def test_an_encoder_with_a_decoder_is_no_base_of_a_reward_model(tmp_path: Path) -> None:
+    """BART and T5 want prompt and response apart: the library failed in the first step."""
+    made = T5Config(vocab_size=300, d_model=32, d_kv=16, d_ff=48, num_layers=1, num_heads=2)
+    save(T5ForConditionalGeneration(made), tmp_path)
+    with pytest.raises(ValueError, match=r"^T5ForSequenceClassification reads .* choose") as error:
+        load_scorer(tmp_path, PAD)
+    one_sentence(error)
+
+
 def test_a_head_of_other_labels_is_drawn_anew_or_refused(tmp_path: Path) -> None:
     moods = LlamaForSequenceClassification(shape(300, num_labels=3))
     save(moods, tmp_path)
@@ -319,3 +330,8 @@ def test_weights_that_are_no_numbers_are_refused_by_name(
     save(model, tmp_path)
     with pytest.raises(ValueError, match=r"layers\.1\.mlp\.up_proj\.weight holds NaN or infinity"):
         load_scorer(tmp_path, PAD, dtype)
+
+
+def test_a_type_that_nothing_trains_in_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="one of float32, bfloat16, float64, got 'float16'"):
+        load_policy(folder, "float16")

@@ -1,5 +1,6 @@
 """A prompt read once for all its responses: the same numbers, for the models that allow it."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -267,3 +268,9 @@ def test_asking_leaves_the_model_and_the_random_numbers_as_they_were() -> None:
     assert model.training
     assert torch.equal(state, torch.random.get_rng_state())
     assert hidden_states(model, make_rows([[5]], [[6]], PAD)).requires_grad
+
+
+def test_nobody_is_warned_of_names_that_transformers_changed() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert shares_prefix(policy(), 20)

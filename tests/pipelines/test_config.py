@@ -97,6 +97,7 @@ def test_files_that_are_no_config(tmp_path: Path) -> None:
             "sft.trainer.learning_rate=fast",
             r"sft.trainer.learning_rate must be a number, got 'fast'",
         ),
+        ("ppo.trainer.vf_coef=", r"ppo.trainer.vf_coef must be a number, got None$"),
         ("dpo.trainer.learning_rate=5e-5", r"write 5.0e-5, not 5e-5: YAML reads that as text"),
         (
             "reward.trainer.lr_scheduler_type=foo",

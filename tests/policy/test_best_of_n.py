@@ -148,3 +148,11 @@ def test_nothing_is_chosen_by_a_reward_that_is_no_number() -> None:
     figures: Json = {"num_samples": 2, "quantile": 0.0, "seed": 1, "batch_size": 4}
     with pytest.raises(FloatingPointError, match="the reward of a response is nan"):
         sample_and_choose(policy(300), tokenizer(), scorer, [PROMPT], Sampling(4), **figures)
+
+
+@pytest.mark.parametrize(("prompts", "samples"), [([], 4), ([PROMPT], 0)])
+def test_nothing_to_choose_from_is_refused(prompts: list[PromptIds], samples: int) -> None:
+    scorer = Scorer(reward_model(300), PAD)
+    figures: Json = {"num_samples": samples, "quantile": 0.0, "seed": 1, "batch_size": 2}
+    with pytest.raises(ValueError, match=f"in {samples} samples of each of {len(prompts)} prompts"):
+        sample_and_choose(policy(300), tokenizer(), scorer, prompts, Sampling(4), **figures)

@@ -347,3 +347,44 @@ def test_prompts_of_the_library_and_of_the_test_are_the_same() -> None:
     rows = [message.to_json() for message in prompt.messages]
     rendered: Any = tokenizer().apply_chat_template(rows, add_generation_prompt=True)
     assert rendered["input_ids"] == prompt_ids(tokenizer(), prompt.messages)
+
+
+def test_rows_of_trls_preferences_are_told_what_they_must_be(tmp_path: Path, base: Path) -> None:
+    rows: Any = [{"prompt": "How?", "chosen": "So.", "rejected": "No."}]
+    with pytest.raises(ValueError, match="is a dict and must be a RankedPrompt: `rlhf import`"):
+        train(tmp_path, base, rows)
+
+
+def test_the_guides_rows_are_trained_on(tmp_path: Path, base: Path) -> None:
+    """docs/guides/dpo.md makes a RankedPrompt of a row of TRL's."""
+    guide = (Path(__file__).parents[2] / "docs/guides/dpo.md").read_text()
+    code = guide.split("```python\n# a row of TRL")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    exec("# a row of TRL" + code, names)
+    made = names["ranked"](tokenizer(), 3, {"prompt": "How?", "chosen": "So.", "rejected": "No."})
+    prompt = prompt_ids(tokenizer(), [Message("user", "How?")])
+    assert made.prompt == tuple(prompt)
+    assert made.responses == tuple(tuple(response_ids(tokenizer(), t)) for t in ("So.", "No."))
+    assert made.all_orders() == (Order(((0,), (1,)), 1.0),)
+    assert "loss" in train(tmp_path, base, [made] * 4)[0]
+
+
+GOOD = RankedPrompt("p", (5, 6), ((7, 1), (8, 1)), (1, 1), (0,), (1,), (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (replace(GOOD, prompt=()), "the prompt of p has no token"),
+        (replace(GOOD, responses=((7, 1), ())), "a ranking of p has a response without a token"),
+        (replace(GOOD, prompt=(5, 300)), "holds the token 300, and the model knows 300"),
+        (replace(GOOD, responses=((-3, 1), (8, 1))), "holds the token -3"),
+        (replace(GOOD, worse=(2,)), "names a response in its pairs that is none of its 2"),
+        (replace(GOOD, weight=(0.5, 0.5)), "as many of `better`, `worse` and `weight`"),
+    ],
+)
+def test_rankings_that_contradict_themselves_are_refused(
+    tmp_path: Path, base: Path, bad: RankedPrompt, says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        train(tmp_path, base, [GOOD, bad])

@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from ppo_hands import refused, trainer_in
 from tiny_models import PAD, parameters, policy, reward_model
+from transformers import T5Config, T5ForConditionalGeneration, T5ForSequenceClassification
 
 from rlhf.data.identity import Json
 from rlhf.policy.ppo_models import PolicyAndValue, SharedTrunk
@@ -105,6 +106,16 @@ def test_models_that_cannot_serve_are_refused(tmp_path: Path) -> None:
     several = reward_model(300, dtype=torch.float32)
     several.config.num_labels = 2
     refused(tmp_path, "gives 2 numbers for a text", reward_model=several)
+    says = "reads a prompt with an encoder and a response with a decoder"
+    sizes: Json = {"vocab_size": 300, "d_model": 32, "num_layers": 1, "num_labels": 1}
+    apart = T5Config(**sizes)
+    refused(tmp_path, says, reward_model=T5ForSequenceClassification(apart))
+    refused(tmp_path, says, model=T5ForConditionalGeneration(apart))
+    narrow = policy(300, dtype=torch.float16)
+    refused(tmp_path, "of the policy are trained in float16, .* dtype=torch.float32", model=narrow)
+    refused(
+        tmp_path, "of the value model are trained", value_model=reward_model(300, dtype=torch.half)
+    )
     capped = policy(300, dtype=torch.float32)
     capped.config.final_logit_softcapping = 30.0
     refused(tmp_path, "changes its logits after the output layer", model=capped)
@@ -123,6 +134,18 @@ def test_the_reward_model_may_be_anything_that_scores_ids(tmp_path: Path) -> Non
     assert row["objective/rewards"] == pytest.approx(-row["objective/response_tokens"])
     judge = Scorer(reward_model(300, seed=4, dtype=torch.float32), PAD)
     assert isinstance(trainer_in(tmp_path, reward_model=judge).roller.rewards, Scorer)
+
+
+def test_a_loss_that_overflows_stops_the_training(tmp_path: Path) -> None:
+    """The Trainer logs the mean of the losses before it, and clips the gradient to nothing."""
+
+    class Shouts:
+        def score(self, prompts: Any, responses: Any) -> list[float]:
+            return [1e30 * number for number in range(len(responses))]
+
+    with pytest.raises(FloatingPointError, match="an update's loss is inf: set reward_clip"):
+        trainer_in(tmp_path, reward_model=Shouts()).train()
+    trainer_in(tmp_path, reward_model=Shouts(), reward_clip=5.0).train()
 
 
 def test_a_score_for_each_response_is_asked_for(tmp_path: Path) -> None:

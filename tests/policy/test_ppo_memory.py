@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from tiny_models import (
     EOS,
@@ -145,6 +146,22 @@ def test_the_reference_is_the_base_alone_and_only_two_adapters_learn() -> None:
         assert torch.equal(response_logprobs(joint.base, ROWS), start)
     with torch.no_grad():
         assert not torch.allclose(response_logprobs(joint.policy, ROWS), start, atol=1e-3)
+
+
+def with_lora() -> Any:
+    """A policy under adapters with its embeddings trained whole, values on its trunk."""
+    settings = LoraConfig(r=4, target_modules="all-linear", modules_to_save=["embed_tokens"])
+    return SharedTrunk(get_peft_model(pair()[0], settings))
+
+
+@pytest.mark.parametrize("make", [lambda: one_base(*pair(), LORA), with_lora])
+def test_a_reference_pass_that_fails_leaves_what_is_trained(make: Any) -> None:
+    """What is saved then has to hold all of it: running out of memory may happen there."""
+    models = make()
+    trained = trained_state(models).keys()
+    with pytest.raises(MemoryError), models.as_reference():
+        raise MemoryError
+    assert trained_state(models).keys() == trained
 
 
 @pytest.mark.parametrize("memory", ["separate", "shared", "adapters"])

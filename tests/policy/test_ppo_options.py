@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from ppo_run import TEXTS, train, trainer_in
 from tiny_models import EOS, PAD, policy, reward_model, tokenizer
 
+from rlhf.models.checkpoint_folders import newest_checkpoint
 from rlhf.models.conversation import CHAT_TEMPLATES, prompt_ids
 from rlhf.models.decoder import train_tokenizer
-from rlhf.models.training import newest_checkpoint
 from rlhf.policy.advantages import shaped_scores
 from rlhf.policy.held_out import Watch, alarms, conversations_of, repetition
 from rlhf.policy.kl import KLController, estimate_kl, kl_k1, kl_k3

@@ -17,7 +17,7 @@ from ppo_run import outcome, train, trainer_in
 from tiny_models import interrupt_after
 
 from rlhf.data.identity import Json
-from rlhf.models.training import WHOLE, newest_checkpoint
+from rlhf.models.checkpoint_folders import WHOLE, newest_checkpoint
 from rlhf.policy.memory import OutOfMemory
 from rlhf.policy.rewards import FunctionRewards, SummedRewards
 
@@ -221,6 +221,35 @@ def test_what_an_error_asks_for_can_be_given_to_a_training_that_goes_on(
     assert {row["lr"] for row in logged} == {1e-4}
     assert "goes on with kl_coef 0.5, where it had 0.05" in caplog.text
     assert "goes on with learning_rate 0.0001, where it had 0.003" in caplog.text
+    assert caplog.text.count("goes on with") == 3
+    assert "goes on with total_episodes 40, where it had 8" in caplog.text
+
+
+def test_a_checkpoint_of_another_seed_is_refused(tmp_path: Path) -> None:
+    """Prompts and mini-batches are functions of it: some would be taken twice, others never."""
+    train(trainer_in(tmp_path, {"total_episodes": 8}))
+    with pytest.raises(ValueError, match=r"checkpoint-4 is of a training with seed 42, and .* 7"):
+        train(trainer_in(tmp_path, {"seed": 7}))
+    with pytest.raises(ValueError, match=r"give the seed it had, or another output_dir"):
+        trainer_in(tmp_path, {"seed": 7}).train(resume_from_checkpoint=True)
+
+
+def test_a_checkpoint_that_lost_its_optimizer_is_not_gone_on_from(
+    tmp_path: Path, whole: tuple[Json, list[Json]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The Trainer starts moments anew and says nothing."""
+    cut = trainer_in(tmp_path, {})
+    cut.add_callback(interrupt_after(10))
+    with pytest.raises(KeyboardInterrupt):
+        train(cut)
+    newest = tmp_path / "checkpoints" / "checkpoint-8"
+    (newest / "optimizer.pt").unlink()
+    with pytest.raises(ValueError, match=r"8 is damaged, optimizer.pt is missing: go on from one"):
+        trainer_in(tmp_path, {}).train(resume_from_checkpoint=str(newest))
+    again = trainer_in(tmp_path, {})
+    train(again)
+    assert "checkpoint-8 is damaged, optimizer.pt is missing" in caplog.text
+    same(outcome(again), whole[0])
 
 
 def test_a_schedule_goes_on_from_the_new_rate(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """RLOO through TRL: on our ids, with our scorer and our penalty, from its reference; it learns."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,9 @@ def test_fewer_prompts_than_a_generation_takes_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"a generation takes 16 prompts .* and there are 8"):
         train(tmp_path, base, judge, per_device_train_batch_size=32)
+
+
+@pytest.mark.parametrize("penalty", [-1.0, math.nan])
+def test_a_penalty_that_would_reward_is_refused(tmp_path: Path, penalty: float) -> None:
+    with pytest.raises(ValueError, match="taken off the score: it must not be negative, got"):
+        RLOOArguments(**quiet_arguments(tmp_path, **SETTINGS, missing_eos_penalty=penalty))

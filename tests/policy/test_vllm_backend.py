@@ -21,8 +21,9 @@ from transformers import AutoModelForCausalLM
 from trl.generation import vllm_generation
 
 from rlhf.data.identity import Json
+from rlhf.models.checkpoint_folders import newest_checkpoint
 from rlhf.models.generation import Completion
-from rlhf.models.training import fit, newest_checkpoint
+from rlhf.models.training import fit
 from rlhf.policy import vllm_backend
 from rlhf.policy.backends import Agreement
 from rlhf.policy.ppo import PPOTrainer
