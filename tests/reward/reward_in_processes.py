@@ -74,6 +74,7 @@ def steps(
     accumulation: int,
     shared: bool = True,
     made: Callable[[], Any] = reward_model,
+    prompts: int = STEPS * PROMPTS,
 ) -> torch.Tensor:
     """The weights after five steps, and nu where it is learned."""
     model: Any = made()
@@ -94,7 +95,7 @@ def steps(
             gradient_accumulation_steps=accumulation,
         )
     )
-    data = ranked_prompts()
+    data = ranked_prompts()[:prompts]
     trainer = RewardTrainer(
         model=model,
         args=args,
@@ -109,6 +110,11 @@ def steps(
 
 def encoder_steps(folder: Path, *, size: int) -> torch.Tensor:
     return steps(folder, "bradley-terry", size=size, accumulation=1, shared=False, made=encoder)
+
+
+def uneven_steps(folder: Path, *, size: int) -> torch.Tensor:
+    """The last step of the epoch has one prompt: of two processes one has nothing to read."""
+    return steps(folder, "davidson", size=size, accumulation=1, prompts=17)
 
 
 def whole(folder: Path, base: Path, *, size: int) -> list[float]:
@@ -150,6 +156,7 @@ def main() -> None:
         "apart": steps(folder / "b", "bradley-terry", size=2, accumulation=1, shared=False),
         "encoder": encoder_steps(folder / "g", size=2),
         "accumulated": steps(folder / "c", "bradley-terry", size=1, accumulation=2),
+        "uneven": uneven_steps(folder / "h", size=2),
         "davidson": steps(folder / "d", "davidson", size=2, accumulation=1),
         "plackett-luce": steps(folder / "e", "plackett-luce", size=2, accumulation=1),
         "evaluations": torch.tensor(whole(folder / "f", base, size=2), dtype=torch.float64),
