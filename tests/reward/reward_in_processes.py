@@ -2,6 +2,7 @@
 whole training with its evaluations. The first process writes what came out.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +12,20 @@ import torch
 from tiny_models import EOS, PAD, parameters, policy, quiet_arguments, reward_model, save
 from transformers import BertConfig, BertForSequenceClassification
 
+from rlhf.models.loading import load_scorer
 from rlhf.models.training import fit
+from rlhf.reward.ensemble import Ensemble
 from rlhf.reward.objective import LossName, Objective
 from rlhf.reward.rankings import Order, RankedPrompt
+from rlhf.reward.scorer import member_folder
+from rlhf.reward.seeds import train_seeds
 from rlhf.reward.trainer import (
     LOG_NU,
     RankedCollator,
     RankedDataset,
     RewardArguments,
     RewardTrainer,
+    Trained,
     learned_log_nu,
     train_reward,
 )
@@ -145,6 +151,24 @@ def whole(folder: Path, base: Path, *, size: int) -> list[float]:
     return [row["eval_loss"] for row in rows if "eval_loss" in row]
 
 
+def seeds(folder: Path, base: Path, *, size: int) -> torch.Tensor:
+    """The weights of two members in one unit. One process alone knows what shall score 0."""
+    data = ranked_prompts()
+    references = [(one.prompt, response) for one in data for response in one.responses]
+
+    def train_one(place: Path, seed: int, _: int) -> Trained:
+        settings = quiet_arguments(folder, max_steps=2, per_device_train_batch_size=size)
+        kept: Any = {"log": lambda _: None, "progress": lambda *_: None}
+        kind: Any = {"seed": seed, "dtype": "float32", "lora": None}
+        return train_reward(base, data, references, place, settings, **kind, **kept)
+
+    known = references if int(os.environ.get("RANK", "0")) == 0 else []
+    model, ensemble = folder / "model", Ensemble(2, "seeds")
+    train_seeds(train_one, ensemble, model, known, PAD, seed=5, dtype="float32")
+    places = (member_folder(model, one) for one in range(2))
+    return torch.cat([parameters(load_scorer(place, PAD)) for place in places])
+
+
 def base_model(folder: Path) -> Path:
     return save(policy(300, dtype=torch.float32), folder)
 
@@ -159,6 +183,7 @@ def main() -> None:
         "uneven": uneven_steps(folder / "h", size=2),
         "davidson": steps(folder / "d", "davidson", size=2, accumulation=1),
         "plackett-luce": steps(folder / "e", "plackett-luce", size=2, accumulation=1),
+        "seeds": seeds(folder / "i", base, size=2),
         "evaluations": torch.tensor(whole(folder / "f", base, size=2), dtype=torch.float64),
     }
     if torch.distributed.get_rank() == 0:
