@@ -112,8 +112,10 @@ class Run:
         """Brings the run up to date; returns what each stage completed, without those that are
         `left_out`. Only one process may do so at a time.
 
-        Raises UnfitRewardError where nothing is left to compare without them.
+        Raises UnfitRewardError where nothing is left to compare without them, and ValueError where
+        several processes were started to share the work.
         """
+        _check_alone()
         _limit_threads(self.config.threads)
         with owned(self.config.folder):
             ready: dict[str, Completion] = {}
@@ -291,6 +293,16 @@ class Run:
         if again and folder.completion(self._fingerprint(stage, ready)) is not None:
             return f"asked for by --from {self.begin}"
         return why_again(folder, self._identity(stage, ready))
+
+
+def _check_alone() -> None:
+    """A launcher's other processes would wait for this one, or find the folder in use."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    if "LOCAL_RANK" in os.environ and count != "1":
+        raise ValueError(
+            f"a run is one process, and {count} were started: leave out torchrun; a reward model, "
+            "DPO or PPO is trained in several by a script of its own, as docs/guides/dpo.md shows"
+        )
 
 
 def _limit_threads(count: int | None) -> None:

@@ -215,13 +215,20 @@ def shares_prefix(model: PreTrainedModel, widest_tokens: int) -> bool:
         return False
     if getattr(config, "is_encoder_decoder", False) or getattr(model, RECOMPUTES):
         return False
-    if is_compiled(model):
+    if is_compiled(model) or _reads_whole_texts(model):
         return False
     training = model.training
     model.eval()
     agrees = _agrees(model, config.vocab_size)
     model.train(training)
     return agrees
+
+
+def _reads_whole_texts(model: PreTrainedModel) -> bool:
+    """Whether it is an encoder under a head of its own (`rlhf.reward.scorer.member_rows`): while
+    its weights are near 0 it looks like a decoder.
+    """
+    return not hasattr(model, "score") and model.get_output_embeddings() is None
 
 
 @torch.no_grad()

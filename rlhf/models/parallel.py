@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
+from transformers import Trainer
 
 
 def as_forward(model: Any, compute: Callable[..., torch.Tensor], *arguments: Any) -> torch.Tensor:
@@ -33,3 +34,25 @@ def as_forward(model: Any, compute: Callable[..., torch.Tensor], *arguments: Any
         return model(*arguments)  # type: ignore[no-any-return]
     finally:
         put_back()
+
+
+def repeated_at_the_end(trainer: Trainer) -> int:
+    """How many rows of this process's last batch of an epoch stood in the epoch before: accelerate
+    fills up the last batches from the first, so that all processes have as many.
+    """
+    args, loading = trainer.args, trainer.accelerator.dataloader_config
+    dealt = not (loading.split_batches or loading.dispatch_batches)  # one batch to each, by turns
+    if args.world_size == 1 or args.dataloader_drop_last or not (dealt and loading.even_batches):
+        return 0
+    rows: Any = trainer.train_dataset
+    size = trainer._train_batch_size
+    return filled_up(len(rows), size, args.world_size, args.process_index)
+
+
+def filled_up(rows: int, size: int, processes: int, index: int) -> int:
+    """How many of the last batch of `size` of process number `index` are no new rows, where whole
+    batches of `rows` rows are dealt to the processes by turns.
+    """
+    missing = -rows % (size * processes)
+    later = size * (processes - 1 - index)  # of the processes behind this one
+    return min(max(missing - later, 0), size)

@@ -90,7 +90,8 @@ class DPOTrainer(RankedTrainer):
         batch: RankedBatch,
     ) -> None:
         pairs = batch.rankings.strict
-        better, worse, weight = pairs.better, pairs.worse, pairs.weight.double()
+        better, worse = pairs.better, pairs.worse
+        weight = pairs.weight.double() * batch.counted[better]
         margins = rewards[better] - rewards[worse]
         numbers = {
             "rewards/chosen": rewards[better],
@@ -102,7 +103,7 @@ class DPOTrainer(RankedTrainer):
         }
         # Also where all are tied, as 0 of 0: processes must add up the same names.
         noted = {name: ((weight * one).sum(), weight.sum()) for name, one in numbers.items()}
-        apart = (reference - logprobs).double()
+        apart = (reference - logprobs).double()[batch.counted]
         noted["kl/from_reference"] = (apart.sum(), torch.ones_like(apart).sum())
         for name, sums in noted.items():
             self._sums[name] = self._sums.get(name, 0.0) + torch.stack(sums)

@@ -273,7 +273,8 @@ class PPOTrainer(KeptTrainer):
         with self.savings.watching():
             found = super().train(*arguments, **named)
         if self.savings.stopped:
-            raise Preempted(self.state.global_step, str(self.args.output_dir))
+            step, folder = self.state.global_step, str(self.args.output_dir)
+            raise Preempted(step, folder, says=self.args.should_save)
         if self.held_out is not None and self.config.num_sample_generations > 0:
             self._between = self._steered()
             self._evaluate_policy(self.rollouts)

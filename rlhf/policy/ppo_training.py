@@ -94,6 +94,7 @@ def train_ppo(
         trainer.close()  # what comes next needs the memory
     if trainer.args.should_save:
         _save(trainer, output, dtype, best=monitor is not None)
+    trainer.accelerator.wait_for_everyone()
     return last, trainer.watch
 
 

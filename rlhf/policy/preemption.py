@@ -16,10 +16,14 @@ TERMINATED = 128 + signal.SIGTERM  # as shells say it
 
 
 class Preempted(SystemExit):
-    """The process was told to end, saved what it had, and ends with code 143."""
+    """The process was told to end, saved what it had, and ends with code 143. Of several processes
+    one says so.
+    """
 
-    def __init__(self, step: int, folder: str) -> None:
+    def __init__(self, step: int, folder: str, *, says: bool) -> None:
         super().__init__(int(TERMINATED))
+        if not says:
+            return
         print(  # noqa: T201 - the last words of a process
             f"told to stop: saved step {step} in {folder}; the same command goes on from here",
             file=sys.stderr,

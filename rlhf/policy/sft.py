@@ -113,7 +113,9 @@ def fine_tune(
         found["validation_loss"] = mean_token_loss(
             trainer.model, held_out, pad_token_id(tokenizer), trainer.args.eval_batch_size
         )
-    save_whole(trainer.model, tokenizer, output, dtype)
+    if trainer.is_world_process_zero():
+        save_whole(trainer.model, tokenizer, output, dtype)
+    trainer.accelerator.wait_for_everyone()
     return found
 
 

@@ -85,7 +85,8 @@ class Dropped:
 class RankedBatch:
     """N responses, packed, and their rankings as indices into them; the weights of a prompt sum to
     its share. `positions` (N,) are the places of the responses in the whole data set, on the CPU.
-    `owners` (N,) is the number of the prompt of each response, `prompt_ids` are those prompts.
+    `owners` (N,) is the number of the prompt of each response, `prompt_ids` are those prompts. The
+    last `repeated` of them stand here again, so that processes end an epoch together.
     """
 
     packs: tuple[Pack, ...]
@@ -93,6 +94,20 @@ class RankedBatch:
     positions: torch.Tensor
     owners: torch.Tensor
     prompt_ids: tuple[str, ...]
+    repeated: int = 0
+
+    @property
+    def counted(self) -> torch.Tensor:
+        """Which responses are of prompts that count, (N,)."""
+        return self.owners < len(self.prompt_ids) - self.repeated
+
+    def counting_once(self, repeated: int) -> "RankedBatch":
+        """The same without weight on the last `repeated` prompts. Where that is all of them the
+        rankings keep theirs, so that a loss can be taken, and its weight is to be 0.
+        """
+        count = len(self.prompt_ids) - repeated
+        once = self.weighed([1.0] * count + [0.0] * repeated) if count else self.rankings
+        return replace(self, rankings=once, repeated=repeated)
 
     def weighed(self, times: Sequence[float]) -> Rankings:
         """The rankings with each prompt counting so many times as much."""

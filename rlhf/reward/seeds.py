@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from accelerate import PartialState  # type: ignore[import-untyped]
 
 from rlhf.data.jsonl import read_json
 from rlhf.models.loading import load_scorer
@@ -29,12 +30,23 @@ def train_seeds(
 ) -> Trained:
     """Trains whole models from seeds of their own, one after the other, and gives them one zero and
     one unit. `train_one(folder, seed, member)` trains and saves one; the first lies in `folder`,
-    and is a plain reward model by itself.
+    and is a plain reward model by itself. Of several processes one gives the unit.
     """
     trained = [
         train_one(member_folder(folder, one), member_seed(seed, one), one)
         for one in range(ensemble.members)
     ]
+    processes = PartialState()
+    if processes.is_main_process:
+        _share_one_unit(ensemble, folder, references, pad_token_id, dtype)
+    processes.wait_for_everyone()
+    return replace(trained[0], steps=sum(one.steps for one in trained))
+
+
+def _share_one_unit(
+    ensemble: Ensemble, folder: Path, references: References, pad_token_id: int, dtype: str
+) -> None:
+    """Gives the saved members one zero and one unit, in their folders."""
     places = [member_folder(folder, one) for one in range(ensemble.members)]
     prompts, responses = zip(*references, strict=True)
     columns = []
@@ -55,4 +67,3 @@ def train_seeds(
             setattr(model.config, OFFSET, zero / unit)
             setattr(model.config, MEMBERS, asdict(ensemble))
         model.save_pretrained(place)
-    return replace(trained[0], steps=sum(one.steps for one in trained))

@@ -23,7 +23,7 @@ from rlhf.models.loading import (
 )
 from rlhf.models.lora import LoraSettings
 from rlhf.models.packing import per_response, shares_prefix
-from rlhf.models.parallel import as_forward
+from rlhf.models.parallel import as_forward, repeated_at_the_end
 from rlhf.models.places import check_places
 from rlhf.models.training import CHECKPOINTING, QuietTrainer, fit
 from rlhf.reward.ensemble import ALONE, Ensemble
@@ -187,7 +187,7 @@ class RankedTrainer(QuietTrainer):
         found = as_forward(model, self._loss_and_scores, batch)
         loss, scores = found[0], found[1:]
         if num_items_in_batch is not None:
-            share = weight_of(batch.rankings, self.objective) / num_items_in_batch
+            share = self._weight(batch) / num_items_in_batch
             loss = loss * share * self.args.world_size  # gradients are averaged over processes
         return (loss, {"scores": scores}) if return_outputs else loss
 
@@ -202,11 +202,19 @@ class RankedTrainer(QuietTrainer):
         """The objective, a mean over the weight of `rankings`."""
         return ranking_loss(scores, rankings, self.objective, self.log_nu())
 
+    def _weight(self, batch: RankedBatch) -> torch.Tensor:
+        return weight_of(batch.rankings, self.objective) * batch.counted.any()
+
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, RankedBatch]], device: torch.device
     ) -> torch.Tensor:
-        """The weight of an optimizer step: of all its micro-batches, in all processes."""
-        own = [weight_of(one["batch"].rankings, self.objective) for one in batch_samples]
+        """The weight of an optimizer step: of all its micro-batches, in all processes. In the last
+        of an epoch a prompt counts once, however often it stands there to end processes together.
+        """
+        again = repeated_at_the_end(self)
+        if again and self.accelerator.gradient_state.end_of_dataloader:
+            batch_samples[-1]["batch"] = batch_samples[-1]["batch"].counting_once(again)
+        own = [self._weight(one["batch"]) for one in batch_samples]
         return self.accelerator.reduce(torch.stack(own).sum().to(device), "sum")  # type: ignore[no-any-return]
 
 

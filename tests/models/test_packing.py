@@ -206,6 +206,7 @@ LONG = {**TURNED, "rope_type": "longrope", "short_factor": [1.0] * 8, "long_fact
         ("phi3", {"original_max_position_embeddings": 40, "rope_parameters": LONG}, True),
         ("phi3", {"original_max_position_embeddings": 30, "rope_parameters": LONG}, False),
         ("bert", {}, False),
+        ("bert", {"initializer_range": 0.02}, False),  # what comes after changes next to nothing
     ],
 )
 def test_which_models_share(kind: str, changes: dict[str, object], shares: bool) -> None:

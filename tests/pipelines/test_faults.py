@@ -7,6 +7,7 @@ import pytest
 
 from pipelines.config import load_config
 from pipelines.faults import ExitCode, guarded
+from pipelines.runner import Run
 from pipelines.sources import parse_row, read_prompts
 from rlhf.data.identity import Json
 from rlhf.data.jsonl import write_json
@@ -116,3 +117,14 @@ def test_a_json_file_holds_texts_or_objects_or_one_list_of_them(tmp_path: Path) 
 def test_a_json_file_without_a_list_is_refused_in_one_sentence(tmp_path: Path, held: Json) -> None:
     with pytest.raises(ValueError, match=r"p\.json must hold a list of prompts"):
         prompts_of(tmp_path, held)
+
+
+def test_a_run_in_several_processes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(Path(__file__).with_name("tiny.yaml"), [f"runs_dir={tmp_path}"])
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="one process, and 2 were started: leave out torchrun"):
+        Run(config).execute()
+    assert not list(tmp_path.iterdir())

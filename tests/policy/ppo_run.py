@@ -1,7 +1,6 @@
 """A small PPO training in a process of its own: `python ppo_run.py FOLDER CHANGES [STEP SIGNAL]`.
 
-Sends itself SIGNAL as step STEP begins. Writes `weights.pt` when it comes to its end. Also what
-torchrun starts.
+Sends itself SIGNAL as step STEP begins. Writes `outcome.pt` when it comes to its end.
 """
 
 import json
@@ -96,8 +95,7 @@ def main() -> None:
     if signal:
         trainer.add_callback(Interrupt(int(signal[0]), int(signal[1])))
     train(trainer)
-    if trainer.args.should_save:
-        torch.save(outcome(trainer), Path(folder) / "outcome.pt")
+    torch.save(outcome(trainer), Path(folder) / "outcome.pt")
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "
 
 
 def in_two_processes(base: Path, folder: Path, *words: str) -> None:
-    """Batches of one in each process, two of them a step."""
+    """Four prompts a step, as `words` say: of each batch, batches, perhaps `lora`."""
     paths = os.pathsep.join(map(str, (HERE, HERE.parent, HERE.parents[1])))
     ran = subprocess.run(
-        [sys.executable, *TORCHRUN, HERE / "dpo_in_processes.py", base, folder, "1", "2", *words],
+        [sys.executable, *TORCHRUN, HERE / "dpo_in_processes.py", base, folder, *words],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -38,11 +38,13 @@ def steps_of(folder: Path) -> list[Json]:
 @pytest.mark.slow  # the reward model's and PPO's run always, on the same pieces
 @pytest.mark.parametrize("lora", [False, True])
 def test_two_processes_equal_one_over_five_steps(tmp_path: Path, *, lora: bool) -> None:
-    """Prompts of unlike weight, so that a mean of each process's mean is another number."""
+    """Prompts of unlike weight, so that a mean of each process's mean is another number. The fourth
+    step has the last two of 14 prompts: one in each process, or both in the first.
+    """
     base = save(policy(300), tmp_path / "base")
     one, two = tmp_path / "one", tmp_path / "two"
     five_steps(base, one, 4, 1, lora=lora)
-    in_two_processes(base, two, *(["lora"] if lora else []))
+    in_two_processes(base, two, *(("2", "1", "lora") if lora else ("1", "2")))
     start, alone, apart = (
         parameters(load_policy(folder, "float64"))
         for folder in (base, one / "model", two / "model")
@@ -51,8 +53,8 @@ def test_two_processes_equal_one_over_five_steps(tmp_path: Path, *, lora: bool) 
     assert (alone - apart).abs().max() < 1e-6
     assert len(steps_of(one)) == len(steps_of(two)) == 5
     for ours, theirs in zip(steps_of(one), steps_of(two), strict=True):
-        assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], abs=1e-5)
-        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
+        for name in ("loss", "grad_norm", "rewards/margins", "kl/from_reference"):
+            assert ours[name] == pytest.approx(theirs[name], abs=1e-5)
     kept = [json.loads((run / "checkpoints" / REFERENCE).read_text()) for run in (one, two)]
     assert kept[0]["logprobs"] == pytest.approx(kept[1]["logprobs"], abs=1e-6)
     assert (two / "checkpoints" / "checkpoint-3" / "whole").exists()

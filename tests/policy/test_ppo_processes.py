@@ -1,4 +1,4 @@
-"""Two processes train what one trains."""
+"""Two processes train what one trains: PPO, and SFT beside it."""
 
 import json
 import os
@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from policy_in_processes import base_model, fine_tuned
 from ppo_run import outcome, train, trainer_in
+from tiny_models import parameters
 from transformers.training_args import ParallelMode
 
 from rlhf.data.identity import Json
+from rlhf.models.loading import load_policy
 from rlhf.policy.ppo_config import PPOConfig
 from rlhf.policy.processes import Processes
 
@@ -49,12 +52,15 @@ def test_a_process_that_stops_saves_without_the_others(
     assert error.value.__notes__ == ["PPO stopped; the weights before it are saved in checkpoint-8"]
 
 
-def test_two_processes_are_one(tmp_path: Path) -> None:
-    """Five rollouts with all options, in float64; one process reads four rows at once, each of two
-    reads two.
-    """
-    one = trainer_in(tmp_path / "one", {"save_strategy": "no"})
-    train(one)
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return base_model(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory, base: Path) -> tuple[Path, list[Json], str]:
+    """Where two processes worked, what each saw, and what they wrote to stderr."""
+    folder = tmp_path_factory.mktemp("together")
     changes: Json = {
         "per_device_train_batch_size": 2,
         "save_strategy": "steps",
@@ -66,7 +72,7 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     command += ["--master_addr", "127.0.0.1", "--master_port", str(port)]
-    command += [str(HERE / "ppo_run.py"), str(tmp_path / "two"), json.dumps(changes)]
+    command += [str(HERE / "policy_in_processes.py"), str(folder), json.dumps(changes), str(base)]
     ran = subprocess.run(
         command,
         capture_output=True,
@@ -75,11 +81,49 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{HERE}", "OMP_NUM_THREADS": "1"},
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
-    found = torch.load(tmp_path / "two" / "outcome.pt", weights_only=False)
+    seen = [torch.load(folder / f"seen-{rank}.pt", weights_only=False) for rank in (0, 1)]
+    return folder, seen, ran.stderr
+
+
+def test_two_processes_are_one(tmp_path: Path, together: tuple[Path, list[Json], str]) -> None:
+    """Five rollouts with all options, in float64; one process reads four rows at once, each of two
+    reads two.
+    """
+    one = trainer_in(tmp_path, {"save_strategy": "no"})
+    train(one)
+    folder, seen, _ = together
     expected = outcome(one)
-    assert torch.allclose(found["weights"], expected["weights"], atol=1e-6, rtol=0)
-    assert found["kl_coef"] == pytest.approx(expected["kl_coef"], abs=1e-9)
-    assert found["samples"] == expected["samples"]
+    for found in (one["whole"] for one in seen):
+        assert torch.allclose(found["weights"], expected["weights"], atol=1e-6, rtol=0)
+        assert found["kl_coef"] == pytest.approx(expected["kl_coef"], abs=1e-9)
+        assert found["samples"] == expected["samples"]
     # one process saves the weights, each its own random state
-    saved = {path.name for path in (tmp_path / "two" / "checkpoints" / "checkpoint-20").iterdir()}
+    saved = {path.name for path in (folder / "whole/checkpoints/checkpoint-20").iterdir()}
     assert {"policy_and_value.pt", "rng_state_0.pth", "rng_state_1.pth", "whole"} <= saved
+
+
+def test_both_stop_where_one_is_told_to_and_go_on_as_if_nothing_had_happened(
+    together: tuple[Path, list[Json], str],
+) -> None:
+    """The signal comes in step 10, the rollout ends with step 12."""
+    _, seen, said = together
+    assert said.count("told to stop: saved step 12") == 1
+    for one in seen:
+        assert one["resumed"]["stopped"] == 12
+        assert torch.equal(one["resumed"]["weights"], one["whole"]["weights"])
+        assert one["resumed"]["kl_coef"] == one["whole"]["kl_coef"]
+        assert one["resumed"]["history"] == one["whole"]["history"]
+
+
+def test_sft_is_that_of_one_process_and_one_saves_it(
+    tmp_path: Path, base: Path, together: tuple[Path, list[Json], str]
+) -> None:
+    folder, seen, _ = together
+    alone = fine_tuned(base, tmp_path, size=4)
+    for one in seen:
+        assert one["sft"] == pytest.approx(alone, abs=1e-6)
+    two, expected = (
+        parameters(load_policy(place, "float64")) for place in (folder / "sft-0", tmp_path)
+    )
+    assert torch.allclose(two, expected, atol=1e-6, rtol=0)
+    assert not (folder / "sft-1").exists()

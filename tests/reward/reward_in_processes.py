@@ -2,6 +2,7 @@
 whole training with its evaluations. The first process writes what came out.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +12,20 @@ import torch
 from tiny_models import EOS, PAD, parameters, policy, quiet_arguments, reward_model, save
 from transformers import BertConfig, BertForSequenceClassification
 
+from rlhf.models.loading import load_scorer
 from rlhf.models.training import fit
+from rlhf.reward.ensemble import Ensemble
 from rlhf.reward.objective import LossName, Objective
 from rlhf.reward.rankings import Order, RankedPrompt
+from rlhf.reward.scorer import member_folder
+from rlhf.reward.seeds import train_seeds
 from rlhf.reward.trainer import (
     LOG_NU,
     RankedCollator,
     RankedDataset,
     RewardArguments,
     RewardTrainer,
+    Trained,
     learned_log_nu,
     train_reward,
 )
@@ -74,6 +80,7 @@ def steps(
     accumulation: int,
     shared: bool = True,
     made: Callable[[], Any] = reward_model,
+    prompts: int = STEPS * PROMPTS,
 ) -> torch.Tensor:
     """The weights after five steps, and nu where it is learned."""
     model: Any = made()
@@ -94,7 +101,7 @@ def steps(
             gradient_accumulation_steps=accumulation,
         )
     )
-    data = ranked_prompts()
+    data = ranked_prompts()[:prompts]
     trainer = RewardTrainer(
         model=model,
         args=args,
@@ -109,6 +116,11 @@ def steps(
 
 def encoder_steps(folder: Path, *, size: int) -> torch.Tensor:
     return steps(folder, "bradley-terry", size=size, accumulation=1, shared=False, made=encoder)
+
+
+def uneven_steps(folder: Path, *, size: int) -> torch.Tensor:
+    """The last step of the epoch has one prompt: of two processes one has nothing to read."""
+    return steps(folder, "davidson", size=size, accumulation=1, prompts=17)
 
 
 def whole(folder: Path, base: Path, *, size: int) -> list[float]:
@@ -139,6 +151,24 @@ def whole(folder: Path, base: Path, *, size: int) -> list[float]:
     return [row["eval_loss"] for row in rows if "eval_loss" in row]
 
 
+def seeds(folder: Path, base: Path, *, size: int) -> torch.Tensor:
+    """The weights of two members in one unit. One process alone knows what shall score 0."""
+    data = ranked_prompts()
+    references = [(one.prompt, response) for one in data for response in one.responses]
+
+    def train_one(place: Path, seed: int, _: int) -> Trained:
+        settings = quiet_arguments(folder, max_steps=2, per_device_train_batch_size=size)
+        kept: Any = {"log": lambda _: None, "progress": lambda *_: None}
+        kind: Any = {"seed": seed, "dtype": "float32", "lora": None}
+        return train_reward(base, data, references, place, settings, **kind, **kept)
+
+    known = references if int(os.environ.get("RANK", "0")) == 0 else []
+    model, ensemble = folder / "model", Ensemble(2, "seeds")
+    train_seeds(train_one, ensemble, model, known, PAD, seed=5, dtype="float32")
+    places = (member_folder(model, one) for one in range(2))
+    return torch.cat([parameters(load_scorer(place, PAD)) for place in places])
+
+
 def base_model(folder: Path) -> Path:
     return save(policy(300, dtype=torch.float32), folder)
 
@@ -150,8 +180,10 @@ def main() -> None:
         "apart": steps(folder / "b", "bradley-terry", size=2, accumulation=1, shared=False),
         "encoder": encoder_steps(folder / "g", size=2),
         "accumulated": steps(folder / "c", "bradley-terry", size=1, accumulation=2),
+        "uneven": uneven_steps(folder / "h", size=2),
         "davidson": steps(folder / "d", "davidson", size=2, accumulation=1),
         "plackett-luce": steps(folder / "e", "plackett-luce", size=2, accumulation=1),
+        "seeds": seeds(folder / "i", base, size=2),
         "evaluations": torch.tensor(whole(folder / "f", base, size=2), dtype=torch.float64),
     }
     if torch.distributed.get_rank() == 0:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from reward_in_processes import base_model, encoder_steps, steps, whole
+from reward_in_processes import base_model, encoder_steps, seeds, steps, uneven_steps, whole
 from tiny_models import PAD, parameters
 
 from rlhf.models.loading import load_scorer
@@ -53,6 +53,20 @@ def test_five_steps_end_in_the_same_weights(
 def test_so_does_an_encoder(tmp_path: Path, together: tuple[Path, Found]) -> None:
     alone = encoder_steps(tmp_path, size=4)
     assert torch.allclose(together[1]["encoder"], alone, atol=1e-6, rtol=0)
+
+
+def test_an_epoch_that_does_not_divide_counts_each_prompt_once(
+    tmp_path: Path, together: tuple[Path, Found]
+) -> None:
+    alone = uneven_steps(tmp_path, size=4)
+    assert torch.allclose(together[1]["uneven"], alone, atol=1e-6, rtol=0)
+
+
+def test_one_process_gives_members_their_unit(
+    tmp_path: Path, base: Path, together: tuple[Path, Found]
+) -> None:
+    alone = seeds(tmp_path, base, size=4)
+    assert torch.allclose(together[1]["seeds"], alone, atol=1e-4, rtol=0)
 
 
 def test_so_do_micro_batches_and_prompts_that_are_read_apart(
