@@ -301,7 +301,8 @@ def rollout_numbers(rollout: Rollout, kl_coef: float, eos_token_id: int) -> dict
         "objective/rewards": rollout.rewards.mean(),
         "objective/finished": rollout.finished.mean(),
         "objective/response_tokens": mask.sum(1).float().mean(),
-        "val/explained_variance": 1 - residual / spread.clamp(min=1e-8),
+        # Of returns that are all equal there is no variance to explain.
+        "val/explained_variance": torch.where(spread > 1e-8, 1 - residual / spread, 0.0),
         "val/num_eos_tokens": ((rows.input_ids == eos_token_id) & mask.bool()).sum(),
     }
     return {name: float(value) for name, value in numbers.items()}

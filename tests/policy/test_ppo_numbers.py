@@ -58,6 +58,12 @@ def test_explained_variance_by_hand(guess: list[float], explained: float) -> Non
     assert found["val/explained_variance"] == pytest.approx(explained)
 
 
+def test_of_equal_returns_there_is_nothing_to_explain() -> None:
+    returns, values = torch.ones(2, 4), torch.zeros(2, 4)
+    found = rollout_numbers(rollout(ROWS, returns=returns, values=values), 0.1, EOS)
+    assert found["val/explained_variance"] == 0
+
+
 def test_an_update_by_hand(tmp_path: Path) -> None:
     """The policy is half a nat below the rollout at every token, and its entropy is 2."""
     mask = ROWS.response_mask.double()
