@@ -158,10 +158,16 @@ class RankedCollator:
 
 class RankedTrainer(QuietTrainer):
     """`transformers.Trainer` over ranked prompts: each response encoded once, all its pairs in the
-    loss. What a response is worth is for the kinds below to say.
+    loss. What a response is worth is for the kinds below to say. Raises ValueError for the
+    Trainer's own label smoothing, which would do nothing.
     """
 
     def __init__(self, *, objective: Objective = BRADLEY_TERRY, **arguments: Any) -> None:
+        if arguments["args"].label_smoothing_factor:
+            raise ValueError(
+                "label_smoothing_factor is of a loss over labels and would do nothing to one over "
+                "rankings: set label_smoothing of the loss"
+            )
         super().__init__(**arguments)
         self.objective: Objective = objective
         # The loss is this batch's share of its optimizer step: nothing is left to divide.

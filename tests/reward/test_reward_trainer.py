@@ -276,6 +276,11 @@ def test_nothing_to_learn_from_is_refused_before_loading(tmp_path: Path) -> None
         train(tmp_path, tmp_path / "no such model", [])
 
 
+def test_the_trainers_own_smoothing_is_refused(tmp_path: Path, base: Path) -> None:
+    with pytest.raises(ValueError, match="set label_smoothing of the loss"):
+        train(tmp_path, base, toy(), label_smoothing_factor=0.1)
+
+
 def test_training_stops_where_validation_no_longer_gains_and_keeps_the_best(
     tmp_path: Path, base: Path
 ) -> None:
